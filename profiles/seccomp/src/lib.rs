@@ -1,0 +1,3 @@
+//! Seccomp profiles and filters.
+#![forbid(unsafe_code)]
+pub mod bpf;

@@ -8,6 +8,7 @@ pub mod capability;
 pub mod cgroup;
 pub mod diff;
 pub mod ids;
+pub mod json;
 pub mod mount;
 pub mod namespace;
 pub mod observed;

@@ -97,7 +97,10 @@ impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Observed<T> {
                 let why = map[UNKNOWN_MARK].as_str().unwrap_or_default();
                 Ok(Observed::Unknown(why.to_owned()))
             }
-            value => serde_json::from_value(value).map(Observed::Present).map_err(serde::de::Error::custom),
+            // The detour over a value loses the place of an error within it: keep it as a pointer in the text.
+            value => serde_path_to_error::deserialize(value)
+                .map(Observed::Present)
+                .map_err(|error| serde::de::Error::custom(crate::json::PlacedError::from(error))),
         }
     }
 }

@@ -20,6 +20,14 @@ use crate::{HostPid, Observed};
 /// A minor bump adds fields, which an old reader ignores; a major bump changes meaning, and an old reader refuses it.
 pub const SNAPSHOT_FORMAT: &str = "1.0";
 
+/// The JSON Schema of the published form ([`Snapshot::to_json`]); committed as `schema/snapshot-1.0.json`.
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(Snapshot);
+    schema.insert("title".to_owned(), "Plimsoll snapshot".into());
+    schema.insert("x-format".to_owned(), SNAPSHOT_FORMAT.into());
+    schema.to_value()
+}
+
 /// What was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetInfo {

@@ -1,3 +1,20 @@
 //! Seccomp profiles and filters.
+//!
+//! Text becomes a filter in four steps, and each type is a gate: a profile as it was **written** ([`dialect`]), **resolved**
+//! for one machine and one container ([`resolve`]), **compiled** to classic BPF ([`compile`]), and **checked** as the kernel
+//! checks it ([`bpf::Program`]). Nothing here makes a system call or asks about the machine it runs on: architecture, kernel
+//! release and capabilities are arguments ([`resolve::Facts`]).
 #![forbid(unsafe_code)]
+
+pub mod action;
+pub mod arch;
 pub mod bpf;
+pub mod errno;
+pub mod interpret;
+mod spelling;
+pub mod syscalls;
+
+pub use action::Action;
+pub use arch::Arch;
+pub use errno::Errno;
+pub use syscalls::SyscallNr;

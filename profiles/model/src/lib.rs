@@ -18,6 +18,7 @@ pub mod rlimit;
 pub mod seccomp;
 pub mod snapshot;
 pub mod state;
+pub mod text;
 
 pub use capability::{Capability, CapabilitySet, CapabilitySets};
 pub use ids::{ContainerPid, HostPid, IdMap, IdMapping, NamespaceId};

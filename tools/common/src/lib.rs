@@ -1,1 +1,13 @@
-//! placeholder
+//! What every `plim` tool shares: flags, target names, rendering, exit statuses, errors on stderr.
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod args;
+pub mod exit;
+pub mod nearest;
+pub mod output;
+pub mod table;
+pub mod target;
+
+pub use app::run_main;
+pub use plim_model::text::escape;

@@ -1,2 +1,70 @@
-//! placeholder
-fn main() {}
+//! Runs inside a container and says, as JSON on stdout, what it sees and what it can do.
+//!
+//! ```text
+//! report                       everything it sees
+//! try CALL ARG… [-- CALL ARG…] one verdict a call: {"call": …, "result": "ok" | errno name | signal name}
+//! probe ARCH:NR[:A,B,C,D,E]…   the installed filters' verdicts, nothing executed (ARCH is native or i386)
+//! sweep ARCH FIRST LAST        the same for a range of numbers
+//! hold SECONDS                 says "ready", ends on SIGTERM or when time is up
+//! signals                      says "ready", then each signal by name; ends on SIGTERM
+//! eat-memory BYTES | fork N | burn-cpu MS | exit N | die SIGNAL | echo WORD… | cat | orphans | children
+//! leak-fd CMD… | mask-exit CMD… | deaf CMD…   broken on purpose, for the tests of the tests
+//! ```
+#![allow(clippy::print_stdout, reason = "stdout is this program's only voice")]
+
+mod load;
+mod names;
+mod probe;
+mod report;
+mod sys;
+mod tries;
+
+fn main() {
+    let args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let rest = args.get(2..).unwrap_or_default();
+    let code = match args.get(1).map(String::as_str) {
+        Some("report") => report::print(),
+        Some("try") => tries::run(rest),
+        Some("probe") => probe::probe(rest),
+        Some("sweep") => probe::sweep(rest),
+        Some("hold") => load::hold(rest),
+        Some("signals") => load::signals(),
+        Some("eat-memory") => load::eat_memory(rest),
+        Some("fork") => load::forks(rest),
+        Some("burn-cpu") => load::burn_cpu(rest),
+        Some("exit") => number(rest, 0),
+        Some("die") => {
+            sys::die(number(rest, 0));
+            99
+        }
+        Some("echo") => {
+            println!("{}", rest.join(" "));
+            0
+        }
+        Some("cat") => load::cat(),
+        Some("orphans") => load::orphans(rest),
+        Some("children") => load::children(),
+        Some("leak-fd") => {
+            sys::leak("/", 9);
+            exec(rest)
+        }
+        Some("mask-exit") => load::mask_exit(rest),
+        Some("deaf") => load::deaf(rest),
+        _ => {
+            println!("{{\"error\": \"unknown command; see the source\"}}");
+            2
+        }
+    };
+    std::process::exit(code);
+}
+
+/// The argument at `index` as a number; 0 when it is missing or not one.
+fn number(args: &[String], index: usize) -> i32 {
+    args.get(index).and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// Becomes `args`; 127 when it cannot.
+fn exec(args: &[String]) -> i32 {
+    println!("exec: {}", names::errno(sys::exec(args)));
+    127
+}

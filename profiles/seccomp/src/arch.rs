@@ -115,7 +115,7 @@ static ROWS: [Row; 23] = [
 
 impl Arch {
     /// Every architecture, in the order of the type.
-    pub fn all() -> impl Iterator<Item = Arch> {
+    pub fn all() -> impl Iterator<Item = Arch> + Clone {
         ROWS.iter().map(|row| row.arch)
     }
 

@@ -9,8 +9,13 @@
 pub mod action;
 pub mod arch;
 pub mod bpf;
+pub mod condition;
+pub mod dialect;
 pub mod errno;
+mod error;
 pub mod interpret;
+pub mod kernel;
+pub mod resolve;
 mod spelling;
 pub mod syscalls;
 

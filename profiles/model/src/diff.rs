@@ -1,1 +1,431 @@
-//! placeholder
+//! The structural diff of two snapshots: what B reaches that A does not, and the other way round.
+//!
+//! It compares meaning. Identity is no difference: namespace inodes, pids, container ids and names, cgroup paths,
+//! overlay directories, and whatever changes by itself (memory in use, number of processes). What could not be observed
+//! on either side is neither the same nor different; it is listed apart, and a diff with such a list never says *same*.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Observed, Snapshot};
+
+mod cgroups;
+mod identity;
+mod mounts;
+mod namespaces;
+mod rest;
+mod seccomp;
+
+/// Version of the diff's JSON form; a minor bump adds fields, a major bump changes meaning.
+pub const DIFF_FORMAT: &str = "1.0";
+
+/// A part of a snapshot that can be compared alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Area {
+    /// Namespaces shared with the host or with others, and id maps.
+    Namespaces,
+    /// The five capability sets and no_new_privs.
+    Capabilities,
+    /// Seccomp mode and filters, or profiles.
+    Seccomp,
+    /// Limits of memory, CPU, tasks and block I/O.
+    Cgroups,
+    /// Mounts, masked and read-only paths, reachable engine sockets.
+    Mounts,
+    /// Labels of security modules.
+    Lsm,
+    /// Resource limits of getrlimit(2).
+    Rlimits,
+    /// Device nodes and rules.
+    Devices,
+    /// User and groups.
+    User,
+    /// Namespaced sysctls.
+    Sysctls,
+    /// Processes confined differently from the first one.
+    Processes,
+}
+
+impl Area {
+    /// Every area, in the order of the output.
+    pub const ALL: [Area; 11] = [
+        Area::Namespaces,
+        Area::Capabilities,
+        Area::Seccomp,
+        Area::Cgroups,
+        Area::Mounts,
+        Area::Lsm,
+        Area::Rlimits,
+        Area::Devices,
+        Area::User,
+        Area::Sysctls,
+        Area::Processes,
+    ];
+
+    /// The area's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Area::Namespaces => "namespaces",
+            Area::Capabilities => "capabilities",
+            Area::Seccomp => "seccomp",
+            Area::Cgroups => "cgroups",
+            Area::Mounts => "mounts",
+            Area::Lsm => "lsm",
+            Area::Rlimits => "rlimits",
+            Area::Devices => "devices",
+            Area::User => "user",
+            Area::Sysctls => "sysctls",
+            Area::Processes => "processes",
+        }
+    }
+
+    /// The area with this word.
+    pub fn from_name(name: &str) -> Option<Area> {
+        Area::ALL.into_iter().find(|area| area.as_str() == name)
+    }
+
+    /// The area that the value at this JSON pointer of a snapshot belongs to.
+    fn of_pointer(pointer: &str) -> Option<Area> {
+        Some(match pointer.trim_start_matches('/').split('/').next()? {
+            "namespaces" | "id_maps" => Area::Namespaces,
+            "capabilities" | "no_new_privs" => Area::Capabilities,
+            "seccomp" => Area::Seccomp,
+            "cgroup" => Area::Cgroups,
+            "mounts" | "masked_paths" | "read_only_paths" | "engine_sockets" => Area::Mounts,
+            "lsm" => Area::Lsm,
+            "rlimits" => Area::Rlimits,
+            "devices" => Area::Devices,
+            "user" => Area::User,
+            "sysctls" => Area::Sysctls,
+            "odd_processes" => Area::Processes,
+            _ => return None,
+        })
+    }
+}
+
+impl std::fmt::Display for Area {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The areas to compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AreaSet(BTreeSet<Area>);
+
+impl AreaSet {
+    /// Every area.
+    pub fn all() -> AreaSet {
+        Area::ALL.into_iter().collect()
+    }
+
+    /// Whether `area` is to be compared.
+    pub fn contains(&self, area: Area) -> bool {
+        self.0.contains(&area)
+    }
+}
+
+impl FromIterator<Area> for AreaSet {
+    fn from_iter<I: IntoIterator<Item = Area>>(areas: I) -> AreaSet {
+        AreaSet(areas.into_iter().collect())
+    }
+}
+
+/// Whether B reaches more than A by a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// B reaches what A does not, and loses nothing by it.
+    More,
+    /// B reaches less.
+    Less,
+    /// Neither is known to contain the other.
+    Other,
+}
+
+impl Effect {
+    /// From what B gained and what it lost.
+    pub fn from_sides(gained: bool, lost: bool) -> Effect {
+        match (gained, lost) {
+            (true, false) => Effect::More,
+            (false, true) => Effect::Less,
+            _ => Effect::Other,
+        }
+    }
+
+    /// From two values of which the greater reaches more.
+    pub fn by_order<T: Ord>(before: &T, after: &T) -> Effect {
+        Effect::from_sides(after > before, after < before)
+    }
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Effect::More => "more",
+            Effect::Less => "less",
+            Effect::Other => "other",
+        }
+    }
+}
+
+impl std::fmt::Display for Effect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What only a change of a seccomp verdict has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SeccompDetail {
+    /// `SCMP_ARCH_X86_64`, `SCMP_ARCH_X86`, ….
+    pub arch: String,
+    /// Name of the system call.
+    pub syscall: String,
+    /// Its number on that architecture.
+    pub number: u32,
+    /// For which arguments, in words of conditions; null for all.
+    pub when: Option<String>,
+}
+
+/// One difference. `before` is A's side and `after` is B's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// Part of the snapshot.
+    pub area: Area,
+    /// JSON pointer of the value in a snapshot, where members of a set and entries of a keyed list are named by
+    /// themselves (`/capabilities/bounding/CAP_NET_RAW`, `/mounts/~1proc/options`).
+    pub path: String,
+    /// A's value; null when A has none.
+    pub before: Value,
+    /// B's value; null when B has none.
+    pub after: Value,
+    /// Whether B reaches more by it.
+    pub effect: Effect,
+    /// Present for verdicts on system calls.
+    #[serde(flatten)]
+    pub seccomp: Option<SeccompDetail>,
+}
+
+/// The side of a diff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The first target.
+    A,
+    /// The second target.
+    B,
+    /// The two together.
+    Both,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Side::A => "A",
+            Side::B => "B",
+            Side::Both => "A and B",
+        })
+    }
+}
+
+/// A fact that the diff needed and that was not observed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct UnknownFact {
+    /// On which side.
+    pub side: Side,
+    /// In which area.
+    pub area: Area,
+    /// JSON pointer into that side's snapshot.
+    pub path: String,
+    /// Why it is not known.
+    pub why: String,
+}
+
+/// The whole result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Diff {
+    /// [`DIFF_FORMAT`].
+    pub format: String,
+    /// No change, and nothing that was needed is unknown.
+    pub same: bool,
+    /// Sorted by area and path.
+    pub changes: Vec<Change>,
+    /// What was needed and not observed; left out of the JSON when there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<UnknownFact>,
+}
+
+impl Diff {
+    /// Sorts, and decides `same`.
+    pub fn new(mut changes: Vec<Change>, mut unknown: Vec<UnknownFact>) -> Diff {
+        // Stable: changes of verdicts come in the order of their syscall numbers already.
+        changes.sort_by(|x, y| (x.area, &x.path).cmp(&(y.area, &y.path)));
+        unknown.sort();
+        unknown.dedup();
+        Diff {
+            format: DIFF_FORMAT.to_owned(),
+            same: changes.is_empty() && unknown.is_empty(),
+            changes,
+            unknown,
+        }
+    }
+
+    /// Whether no change shows that A reaches something that B does not. A change that is neither more nor less counts
+    /// against it. With [`Diff::unknown`] facts this alone is no proof.
+    pub fn a_within_b(&self) -> bool {
+        self.changes.iter().all(|change| change.effect == Effect::More)
+    }
+}
+
+/// The JSON Schema of [`Diff`]; committed as `schema/diff-1.0.json`.
+pub fn schema() -> Value {
+    let mut schema = schemars::schema_for!(Diff);
+    schema.insert("title".to_owned(), "Plimsoll diff".into());
+    schema.insert("x-format".to_owned(), DIFF_FORMAT.into());
+    schema.to_value()
+}
+
+/// How installed seccomp filters are compared: a snapshot holds their digests and not their programs.
+#[derive(Clone, Debug)]
+pub enum Filters {
+    /// By digest and summary: equal digests are the same; other filters are unknown unless their summaries differ.
+    Summaries,
+    /// Somebody who has the programs compared them.
+    Compared {
+        /// Verdicts that differ, in [`Area::Seccomp`].
+        changes: Vec<Change>,
+        /// What could not be decided.
+        unknown: Vec<String>,
+    },
+}
+
+/// Compares two snapshots in the given areas.
+pub fn compare(a: &Snapshot, b: &Snapshot, areas: &AreaSet, filters: Filters) -> Diff {
+    let mut comparison = Comparison::default();
+    for area in Area::ALL.into_iter().filter(|area| areas.contains(*area)) {
+        comparison.area = Some(area);
+        match area {
+            Area::Namespaces => namespaces::compare(&mut comparison, a, b),
+            Area::Capabilities => rest::capabilities(&mut comparison, a, b),
+            Area::Seccomp => seccomp::compare(&mut comparison, a, b, &filters),
+            Area::Cgroups => cgroups::compare(&mut comparison, a, b),
+            Area::Mounts => mounts::compare(&mut comparison, a, b),
+            Area::Lsm => rest::lsm(&mut comparison, a, b),
+            Area::Rlimits => rest::rlimits(&mut comparison, a, b),
+            Area::Devices => rest::devices(&mut comparison, a, b),
+            Area::User => rest::user(&mut comparison, a, b),
+            Area::Sysctls => rest::sysctls(&mut comparison, a, b),
+            Area::Processes => rest::processes(&mut comparison, a, b),
+        }
+    }
+    for (side, snapshot) in [(Side::A, a), (Side::B, b)] {
+        for entry in &snapshot.unknown {
+            if let Some(area) = Area::of_pointer(&entry.path).filter(|area| areas.contains(*area)) {
+                let (path, why) = (entry.path.clone(), entry.why.clone());
+                comparison.unknown.push(UnknownFact { side, area, path, why });
+            }
+        }
+    }
+    Diff::new(comparison.changes, comparison.unknown)
+}
+
+/// The changes of [`compare`] by summaries alone. Callers that must not mistake unknown for same use [`compare`].
+pub fn snapshots(a: &Snapshot, b: &Snapshot, areas: &AreaSet) -> Vec<Change> {
+    compare(a, b, areas, Filters::Summaries).changes
+}
+
+/// Changes and unknown facts as they are found.
+#[derive(Default)]
+struct Comparison {
+    area: Option<Area>,
+    changes: Vec<Change>,
+    unknown: Vec<UnknownFact>,
+}
+
+impl Comparison {
+    fn area(&self) -> Area {
+        self.area.unwrap_or(Area::Namespaces)
+    }
+
+    fn change(
+        &mut self,
+        path: impl Into<String>,
+        before: impl Serialize,
+        after: impl Serialize,
+        effect: Effect,
+    ) {
+        // Serialising these plain values cannot fail.
+        let value = |result: Result<Value, serde_json::Error>| result.unwrap_or(Value::Null);
+        self.changes.push(Change {
+            area: self.area(),
+            path: path.into(),
+            before: value(serde_json::to_value(before)),
+            after: value(serde_json::to_value(after)),
+            effect,
+            seccomp: None,
+        });
+    }
+
+    fn unknown(&mut self, side: Side, path: &str, why: &str) {
+        let fact = UnknownFact { side, area: self.area(), path: path.to_owned(), why: why.to_owned() };
+        self.unknown.push(fact);
+    }
+
+    /// Both values, absent as `None`; or nothing, when one of them is unknown, which is noted.
+    fn known<'x, T>(
+        &mut self,
+        path: &str,
+        a: &'x Observed<T>,
+        b: &'x Observed<T>,
+    ) -> Option<(Option<&'x T>, Option<&'x T>)> {
+        for (side, value) in [(Side::A, a), (Side::B, b)] {
+            if let Observed::Unknown(why) = value {
+                self.unknown(side, path, why);
+            }
+        }
+        (!a.is_unknown() && !b.is_unknown()).then(|| (a.present(), b.present()))
+    }
+
+    /// A value that is compared by equality; `effect` judges two different ones.
+    fn value<T: PartialEq + Serialize>(
+        &mut self,
+        path: &str,
+        a: &Observed<T>,
+        b: &Observed<T>,
+        effect: impl FnOnce(Option<&T>, Option<&T>) -> Effect,
+    ) {
+        if let Some((before, after)) = self.known(path, a, b)
+            && before != after
+        {
+            self.change(path, before, after, effect(before, after));
+        }
+    }
+
+    /// Members of a set: each one gained or lost is a change below `path`. Having a member is `with`.
+    fn members<T: Ord + Serialize>(
+        &mut self,
+        path: &str,
+        before: &BTreeSet<T>,
+        after: &BTreeSet<T>,
+        with: Effect,
+        key: impl Fn(&T) -> String,
+    ) {
+        let without = match with {
+            Effect::More => Effect::Less,
+            Effect::Less => Effect::More,
+            Effect::Other => Effect::Other,
+        };
+        for member in before.union(after) {
+            let path = format!("{path}/{}", crate::json::escape(&key(member)));
+            match (before.contains(member), after.contains(member)) {
+                (true, false) => self.change(path, member, Value::Null, without),
+                (false, true) => self.change(path, Value::Null, member, with),
+                _ => {}
+            }
+        }
+    }
+}

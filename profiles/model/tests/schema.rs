@@ -21,3 +21,8 @@ fn committed_is_current(name: &str, schema: &serde_json::Value) {
 fn snapshot() {
     committed_is_current("snapshot-1.0.json", &plim_model::snapshot::schema());
 }
+
+#[test]
+fn diff() {
+    committed_is_current("diff-1.0.json", &plim_model::diff::schema());
+}

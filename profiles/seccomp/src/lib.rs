@@ -9,12 +9,14 @@
 pub mod action;
 pub mod arch;
 pub mod bpf;
+pub mod compile;
 pub mod condition;
 pub mod dialect;
 pub mod errno;
 mod error;
 pub mod interpret;
 pub mod kernel;
+pub mod presets;
 pub mod resolve;
 mod spelling;
 pub mod syscalls;

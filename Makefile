@@ -1,0 +1,97 @@
+# Plimsoll's commands. `make` alone prints them, from the words after `##` below.
+#
+# Everything is linked statically, so that a program of ours runs inside any root file system and on any kernel.
+# The target is named even though it is this machine: then the flags do not reach build scripts and procedural
+# macros, which cannot be static, and tests, lints and the release share one set of flags.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build test lint bench kernels demo install uninstall clean FORCE
+MAKEFLAGS += --no-print-directory
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+SHAREDIR = $(DESTDIR)$(PREFIX)/share
+
+# A cargo that is new enough, wherever it is (setup.sh brings one where it can).
+export PATH := $(shell policy-tests/setup/toolchain.sh 2>/dev/null | sed 's/$$/:/')$(PATH)
+# Run at first use, so that `make help` needs no compiler and `make setup` may bring one.
+HOST = $(eval HOST := $$(shell rustc -vV | sed -n 's/^host: //p'))$(HOST)
+TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
+RELEASE = $(TARGET_DIR)/$(HOST)/release
+export RUSTFLAGS := -C target-feature=+crt-static
+CARGO_FLAGS = --locked --target $(HOST)
+
+# One tool per folder below tools/ that has a main.rs: tools/run is plim-run, tools/plim is plim itself.
+TOOLS := $(patsubst plim-plim,plim,$(patsubst tools/%/src/main.rs,plim-%,$(wildcard tools/*/src/main.rs)))
+
+help: ## print this
+	@echo 'Plimsoll: shows, proves and enforces how much of the Linux kernel a container can reach.'
+	@echo
+	@sed -n -E 's/^([a-z]+):.*## (.*)$$/\1\t\2/p' Makefile | \
+		while IFS=$$'\t' read -r name words; do printf '  make %-9s %s\n' "$$name" "$$words"; done
+
+setup: ## install what building and testing need (Debian or Ubuntu, as root); name what is missing elsewhere
+	@policy-tests/setup/setup.sh test
+
+# Each goal below sets up in a first step and runs `make` again: the compiler may be new.
+build: ## build the tools as static release programs
+	@policy-tests/setup/setup.sh build
+	@$(MAKE) release
+	@echo "built $(TOOLS) in $$($(MAKE) -s where)"
+
+demo: ## the class exercise with the real tcpdump and the real kernel (as root)
+	@policy-tests/setup/setup.sh demo
+	@$(MAKE) release
+	@PATH="$$(realpath "$$($(MAKE) -s where)"):$$PATH" policy-tests/demo/demo.sh
+
+test: ## set up, lint and run every test: unit, table, end to end on this kernel and on 6.1 in a VM
+	@policy-tests/setup/setup.sh test
+	@$(MAKE) checked
+checked: FORCE
+	@policy-tests/setup/test.sh $(ONLY)
+
+lint: ## formatting, clippy, shellcheck, cargo-deny
+	@policy-tests/setup/lint.sh
+
+bench: ## measure how long a container takes to start, beside bare calls and runc
+	@policy-tests/setup/setup.sh test
+	@$(MAKE) release
+	@PATH="$$(realpath "$$($(MAKE) -s where)"):$$PATH" plim-bench $(ARGS)
+
+kernels: ## run the end-to-end suite on each kernel that users have (ONLY='5.10 newest', REFRESH=1 looks for newer ones)
+	@policy-tests/setup/setup.sh test
+	@$(MAKE) release
+	@policy-tests/kernels/run.sh $(if $(REFRESH),--refresh) --programs "$$(realpath "$$($(MAKE) -s where)")" $(ONLY)
+
+install: ## install tools, man pages and shell completions below PREFIX (/usr/local; DESTDIR is honoured)
+	@test -x $(RELEASE)/plim || $(MAKE) release
+	@install -d $(BINDIR) $(SHAREDIR)/man/man1 $(SHAREDIR)/bash-completion/completions \
+		$(SHAREDIR)/zsh/site-functions $(SHAREDIR)/fish/vendor_completions.d
+	@set -e; for tool in $(TOOLS); do \
+		install -m 755 $(RELEASE)/$$tool $(BINDIR)/$$tool; \
+		$(RELEASE)/$$tool --generate man >$(SHAREDIR)/man/man1/$$tool.1; \
+		$(RELEASE)/$$tool --generate bash >$(SHAREDIR)/bash-completion/completions/$$tool; \
+		$(RELEASE)/$$tool --generate zsh >$(SHAREDIR)/zsh/site-functions/_$$tool; \
+		$(RELEASE)/$$tool --generate fish >$(SHAREDIR)/fish/vendor_completions.d/$$tool.fish; \
+	done
+	@echo 'installed $(TOOLS) in $(BINDIR)'
+
+uninstall: ## remove what install put there
+	@for tool in $(TOOLS); do rm -f $(BINDIR)/$$tool $(SHAREDIR)/man/man1/$$tool.1 \
+		$(SHAREDIR)/bash-completion/completions/$$tool $(SHAREDIR)/zsh/site-functions/_$$tool \
+		$(SHAREDIR)/fish/vendor_completions.d/$$tool.fish; done
+
+clean: ## remove what was built (downloaded kernels stay in their cache)
+	@rm -rf $(TARGET_DIR)
+
+# For the goals above and the scripts; not in the help.
+release: FORCE
+	@cargo build --release --quiet $(CARGO_FLAGS) --workspace --bins
+unit: FORCE
+	@cargo test $(CARGO_FLAGS) --workspace
+clippy: FORCE
+	@cargo clippy --quiet $(CARGO_FLAGS) --workspace --all-targets -- $(CLIPPY_FLAGS)
+where: FORCE
+	@echo $(RELEASE)

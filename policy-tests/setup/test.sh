@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Every test, in the order of what is cheap to break: test.sh [STEP…] (lint unit plim runc kernel; default: all)
+#
+# A failing step does not keep the next ones from running. The last line is the total, `N passed, N failed,
+# N skipped`: a lint counts as one test, a unit test as one, a test of the end-to-end suite as one per launcher and
+# kernel. In CI (the variable CI is set) a skip that the suite did not expect is a failure of the suite.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
+steps=("$@")
+[ ${#steps[@]} -gt 0 ] || steps=(lint unit plim runc kernel)
+
+passed=0 failed=0 skipped=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+begin() {
+	printf '\n== %s\n' "$1"
+	began=$SECONDS
+}
+# count PASSED FAILED SKIPPED
+count() {
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+	printf '== %d passed, %d failed, %d skipped, in %d s\n' "$1" "$2" "$3" $((SECONDS - began))
+}
+
+lint() {
+	begin 'lint'
+	if make lint; then count 1 0 0; else count 0 1 0; fi
+}
+
+unit() {
+	begin 'unit and table tests'
+	local status sums
+	make unit >"$work/unit" 2>&1
+	status=$?
+	sums=$(sed -n -E 's/^test result: [a-zA-Z]+\. ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*/\1 \2 \3/p' "$work/unit" |
+		awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }')
+	read -r p f s <<<"$sums"
+	if [ $status -ne 0 ]; then
+		grep -vE '^test .* \.\.\. ok$|^running 0 tests|^$' "$work/unit" | tail -n 150
+		# Tests that do not even build, or a runner that died, count as one failure.
+		[ "$f" -gt 0 ] || f=1
+	fi
+	count "$p" "$f" "$s"
+}
+
+# suite NAME COMMAND…: runs the end-to-end suite with its total as the last line, and adds that up.
+suite() {
+	local name=$1 status total
+	shift
+	"$@" 2>&1 | tee "$work/suite"
+	status=${PIPESTATUS[0]}
+	total=$(sed -n -E 's/^(.*: )?([0-9]+) passed, ([0-9]+) failed(, ([0-9]+) skipped)?$/\2 \3 \5/p' "$work/suite" | tail -n 1)
+	read -r p f s <<<"${total:-0 0 0}"
+	if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then
+		echo "$name: ended with status $status" >&2
+		f=1
+	fi
+	if [ -z "$total" ]; then
+		echo "$name: ran no test" >&2
+		[ "$f" -gt 0 ] || f=1
+	fi
+	count "$p" "$f" "${s:-0}"
+}
+
+programs() {
+	[ -n "${built:-}" ] && return 0
+	built=yes
+	make release || return 1
+	bin=$(realpath "$(make -s where)")
+	export PATH=$bin:$PATH
+}
+
+plim() {
+	begin 'end to end, on this kernel, under plim'
+	if programs; then suite plim plim-suite --launcher plim; else count 0 1 0; fi
+}
+
+runc() {
+	begin 'the same suite under runc: the tests are tested'
+	if ! programs; then count 0 1 0; elif command -v runc >/dev/null; then
+		suite runc plim-suite --launcher runc
+	elif [ -n "${CI:-}" ]; then
+		echo 'runc is not installed, and CI expects it'
+		count 0 1 0
+	else
+		echo 'skipped: runc is not installed'
+		count 0 0 1
+	fi
+}
+
+kernel() {
+	begin 'end to end on Linux 6.1 in a virtual machine, pure cgroup v2'
+	if programs; then suite kernel policy-tests/kernels/run.sh --programs "$bin" 6.1; else count 0 1 0; fi
+}
+
+for step in "${steps[@]}"; do
+	case $step in
+	lint | unit | plim | runc | kernel) "$step" ;;
+	*)
+		echo "test.sh: unknown step \"$step\"; known: lint unit plim runc kernel" >&2
+		exit 2
+		;;
+	esac
+done
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" -eq 0 ]

@@ -32,8 +32,8 @@ pub fn run_main<A: Parser>(name: &'static str, run: impl FnOnce(A) -> anyhow::Re
     }
 }
 
-/// Writes the error as a sentence and returns the status that it ends the tool with.
-fn report(name: &str, error: &anyhow::Error, stderr: &mut dyn Write) -> u8 {
+/// Writes the error as a sentence and returns the status that it ends the tool with: for a tool without [`run_main`].
+pub fn report(name: &str, error: &anyhow::Error, stderr: &mut dyn Write) -> u8 {
     if is_broken_pipe(error) {
         return exit::BROKEN_PIPE;
     }
@@ -62,7 +62,11 @@ fn generate_request(arguments: &[std::ffi::OsString]) -> Option<String> {
     }
 }
 
-fn generate(name: &'static str, command: clap::Command, what: &str) -> anyhow::Result<u8> {
+/// Prints completions (`bash`, `zsh`, `fish`) or the man page (`man`) of a definition.
+///
+/// # Errors
+/// Another word, or what the reader of the pipe answers.
+pub fn generate(name: &'static str, command: clap::Command, what: &str) -> anyhow::Result<u8> {
     use clap_complete::Shell;
     let mut command = command.name(name).bin_name(name);
     let mut text = Vec::new();

@@ -53,6 +53,14 @@ pub fn to_stdout(bytes: &[u8]) -> anyhow::Result<()> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).context("write to stdout")
 }
 
+/// Writes talk for the user.
+///
+/// # Errors
+/// What the reader of the pipe answers.
+pub fn to_stderr(bytes: &[u8]) -> anyhow::Result<()> {
+    std::io::stderr().write_all(bytes).context("write to stderr")
+}
+
 /// How text for people is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {

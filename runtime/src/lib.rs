@@ -1,2 +1,4 @@
 //! Runs one container from plain data, and leaves nothing behind.
+pub mod cgroup;
 pub mod config;
+mod sys;

@@ -1,0 +1,301 @@
+//! The only door to `unsafe` of this crate: system calls that nix has no safe form for.
+//!
+//! Descriptors that come out are owned and close-on-exec.
+#![allow(unsafe_code, reason = "system calls without a safe form in nix; every block names its invariant")]
+
+pub(crate) mod bpf;
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+/// What a fork or clone returned to.
+pub(crate) enum Forked<T> {
+    /// The new process.
+    Child,
+    /// The caller.
+    Parent(T),
+}
+
+/// fork(2) through glibc, which takes its own locks around it.
+pub(crate) fn fork() -> nix::Result<Forked<Pid>> {
+    // SAFETY: the child runs only code of this crate that takes no lock another thread of the caller could hold;
+    // glibc's fork handlers leave malloc usable.
+    match Errno::result(unsafe { libc::fork() })? {
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(Pid::from_raw(pid))),
+    }
+}
+
+/// clone3(2) without sharing memory, with a pidfd. `exit_signal` is 0 only with `CLONE_PARENT`.
+pub(crate) fn clone3(
+    flags: u64,
+    exit_signal: i32,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> nix::Result<Forked<(Pid, OwnedFd)>> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: all-zero is a valid clone_args: no stack, no tls, no flags.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags | libc::CLONE_PIDFD as u64;
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    args.exit_signal = u64::try_from(exit_signal).map_err(|_| Errno::EINVAL)?;
+    let mut size = 64; // CLONE_ARGS_SIZE_VER0, Linux 5.3
+    if let Some(cgroup) = cgroup {
+        args.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP, Linux 5.7
+        args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+        size = 88; // CLONE_ARGS_SIZE_VER2
+    }
+    // SAFETY: without CLONE_VM the child has its own copy of memory and stack, as after fork(2); `args` outlives
+    // the call. The caller is single-threaded or accepts that the child may not take locks of other threads.
+    match Errno::result(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size) })? {
+        0 => Ok(Forked::Child),
+        pid => {
+            let pid = i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?;
+            // SAFETY: the kernel stored a fresh close-on-exec descriptor here, which nothing else owns.
+            Ok(Forked::Parent((Pid::from_raw(pid), unsafe { OwnedFd::from_raw_fd(pidfd) })))
+        }
+    }
+}
+
+/// Ends the process at once, without destructors or exit handlers, which belong to the launcher.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no precondition.
+    unsafe { libc::_exit(code) }
+}
+
+/// Takes over a descriptor number that a received message carried.
+pub(crate) fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the number comes from SCM_RIGHTS of a message just received, so it is open and nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn own_result(value: libc::c_long) -> nix::Result<OwnedFd> {
+    let fd = Errno::result(value)?;
+    let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: a descriptor-returning system call succeeded; the number is fresh and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// open_tree(2), Linux 5.2: a detached copy of the mount that `at` is on, rooted there.
+pub(crate) fn clone_mount(at: BorrowedFd<'_>, recursive: bool) -> nix::Result<OwnedFd> {
+    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32;
+    if recursive {
+        flags |= libc::AT_RECURSIVE as u32;
+    }
+    // SAFETY: the path is a constant C string and the descriptor is borrowed.
+    own_result(unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), c"".as_ptr(), flags) })
+}
+
+/// move_mount(2), Linux 5.2: attaches the mount `from` exactly on the file that `onto` is.
+pub(crate) fn move_mount(from: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> nix::Result<()> {
+    const F_EMPTY_PATH: u32 = 0x4;
+    const T_EMPTY_PATH: u32 = 0x40;
+    // SAFETY: both paths are constant C strings, both descriptors are borrowed.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.as_raw_fd(),
+            c"".as_ptr(),
+            onto.as_raw_fd(),
+            c"".as_ptr(),
+            F_EMPTY_PATH | T_EMPTY_PATH,
+        )
+    })
+    .map(drop)
+}
+
+/// mount_setattr(2), Linux 5.12, on the mount that `mount` is the root of.
+pub(crate) fn mount_setattr(
+    mount: BorrowedFd<'_>,
+    recursive: bool,
+    set: u64,
+    clear: u64,
+    propagation: u64,
+) -> nix::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+    let mut flags = libc::AT_EMPTY_PATH;
+    if recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: the structure outlives the call and its size is passed along.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// close_range(2) with CLOSE_RANGE_CLOEXEC (Linux 5.11): marks every descriptor from `first` on close-on-exec.
+pub(crate) fn mark_close_on_exec(first: u32) -> nix::Result<()> {
+    // SAFETY: only a flag of descriptors is changed.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    })
+    .map(drop)
+}
+
+/// Marks one descriptor by number close-on-exec; a number that is not open is no error.
+pub(crate) fn mark_one_close_on_exec(fd: RawFd) {
+    // SAFETY: only a flag is changed.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
+/// pidfd_open(2), Linux 5.3.
+pub(crate) fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    own_result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })
+}
+
+/// pidfd_send_signal(2), Linux 5.1; `signal` by number, so that real-time signals pass too.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
+    // SAFETY: a null siginfo is allowed: the kernel fills in what kill(2) would.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// kill(2) with a signal by number.
+pub(crate) fn kill(pid: i32, signal: i32) -> nix::Result<()> {
+    // SAFETY: no pointers.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// seccomp(2) SECCOMP_SET_MODE_FILTER for the calling thread.
+pub(crate) fn load_filter(program: &[libc::sock_filter], flags: u64) -> nix::Result<()> {
+    let fprog = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel copies `len` instructions from `filter`, which is alive and that long, and writes nothing.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog)
+    })
+    .map(drop)
+}
+
+/// prlimit(2): sets one limit of another process.
+pub(crate) fn set_limit_of(pid: Pid, resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the new limit is read, the old one is not asked for.
+    Errno::result(unsafe {
+        libc::prlimit(pid.as_raw(), resource, &raw const limit, std::ptr::null_mut())
+    })
+    .map(drop)
+}
+
+/// Sets every signal to its default action: Rust ignores SIGPIPE, and a caller may ignore more.
+pub(crate) fn default_signal_actions() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL is always a valid action. SIGKILL, SIGSTOP and glibc's own two signals refuse, harmlessly.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Brings the loopback interface of the calling thread's network namespace up (netdevice(7), SIOCSIFFLAGS).
+pub(crate) fn loopback_up() -> nix::Result<()> {
+    // SAFETY: no pointers.
+    let socket = own_result(libc::c_long::from(unsafe {
+        libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
+    }))?;
+    // SAFETY: all-zero is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l'.cast_signed();
+    request.ifr_name[1] = b'o'.cast_signed();
+    let up = libc::IFF_UP | libc::IFF_RUNNING;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(up).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the request is a full ifreq and outlives the call.
+    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }).map(drop)
+}
+
+/// Unlocks the slave of a pseudo-terminal and opens it **through the master** (TIOCGPTPEER, Linux 4.13), so that no
+/// path in the container decides which file it is.
+pub(crate) fn open_pty_slave(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let unlocked: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads one int.
+    Errno::result(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) })?;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: TIOCGPTPEER takes open flags by value and returns a fresh descriptor.
+    own_result(libc::c_long::from(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }))
+}
+
+/// Makes `terminal` the controlling terminal of the calling session leader.
+pub(crate) fn set_controlling_terminal(terminal: BorrowedFd<'_>) -> nix::Result<()> {
+    // SAFETY: the argument is a plain integer.
+    Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
+}
+
+/// Copies the window size of one terminal to another; quiet when `from` is no terminal.
+pub(crate) fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one winsize, TIOCSWINSZ reads one.
+    unsafe {
+        if libc::ioctl(from.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) == 0 {
+            libc::ioctl(to.as_raw_fd(), libc::TIOCSWINSZ, &raw const size);
+        }
+    }
+}
+
+/// Writes an extended attribute of a file by path (setxattr(2)).
+pub(crate) fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    // SAFETY: both names are C strings, the value's length is passed along.
+    Errno::result(unsafe {
+        libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
+    })
+    .map(drop)
+}
+
+/// Whether `signal` is a number the kernel knows, and its name for messages.
+pub(crate) fn signal_name(signal: i32) -> String {
+    Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |known| known.as_str().to_owned())
+}
+
+/// close_range(2), Linux 5.9: closes every descriptor from 3 on but these. For processes that never run destructors.
+pub(crate) fn close_all_but(keep: &[RawFd]) {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd >= 3).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep {
+        if fd > first {
+            close_range(first, fd - 1);
+        }
+        first = fd + 1;
+    }
+    close_range(first, u32::MAX);
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: the callers are processes of their own that end in execve or _exit: no owner of these numbers runs again.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if closed == 0 {
+        return;
+    }
+    // No close_range (seccomp of an outer container): one by one, as far as this process may open.
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .map_or(1024, |(soft, _)| soft.min(1 << 20));
+    for fd in first..=last.min(u32::try_from(limit).unwrap_or(1024)) {
+        // SAFETY: as above.
+        unsafe { libc::close(fd.cast_signed()) };
+    }
+}
+
+/// sigwaitinfo(2): the number of the next pending signal of `set`, real-time ones included.
+pub(crate) fn wait_for_signal(set: &nix::sys::signal::SigSet) -> nix::Result<i32> {
+    // SAFETY: the set is read, no information is asked for.
+    Errno::result(unsafe { libc::sigwaitinfo(set.as_ref(), std::ptr::null_mut()) })
+}

@@ -130,46 +130,132 @@ pub(super) enum Tree {
     Exactly(u32, Leaf, Box<Tree>),
 }
 
-/// A balanced tree over `ranges`, which are not empty and cover what the way to them leaves possible.
+/// A search tree over `ranges`, which are not empty and cover what the way to them leaves possible.
+///
+/// Small stretches get the shortest code there is; longer ones are cut near the middle, at the cut that makes the code shortest, so
+/// that the tree stays balanced.
 pub(super) fn tree(ranges: &[Range]) -> Tree {
-    subtree(ranges, u32::MAX)
+    let small = vec![None; ranges.len() * (SMALL + 1)];
+    let mut planner = Planner { ranges, small, large: vec![Vec::new(); ranges.len()] };
+    planner.plan(0, ranges.len());
+    planner.build(0, ranges.len())
 }
 
-/// The most exceptions that are asked for one by one, before halving is shorter.
+/// The most exceptions that are asked for one by one.
 const MOST_EXCEPTIONS: usize = 3;
+/// Up to so many ranges every cut is tried.
+const SMALL: usize = 8;
+/// How far from the middle a longer stretch may be cut.
+const OFF_MIDDLE: usize = 1;
 
-fn subtree(ranges: &[Range], last: u32) -> Tree {
-    if let Some((exceptions, rest)) = exceptions(ranges, last) {
-        return exceptions
-            .into_iter()
-            .rev()
-            .fold(Tree::Leaf(rest), |rest, (nr, leaf)| Tree::Exactly(nr, leaf, Box::new(rest)));
-    }
-    let middle = ranges.len().div_ceil(2);
-    let (below, above) = ranges.split_at(middle);
-    let start = above[0].start;
-    Tree::AtLeast(start, Box::new(subtree(below, start - 1)), Box::new(subtree(above, last)))
+/// How a stretch of ranges is searched, and what that costs.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// Branches.
+    size: usize,
+    /// Branches on the way to each range, summed.
+    steps: usize,
+    how: How,
 }
 
-/// A few single numbers in an otherwise uniform stretch.
-fn exceptions(ranges: &[Range], last: u32) -> Option<(Vec<(u32, Leaf)>, Leaf)> {
-    if ranges.len() > 2 * MOST_EXCEPTIONS + 1 {
-        return None;
-    }
-    let end = |index: usize| ranges.get(index + 1).map_or(last, |next: &Range| next.start - 1);
-    let is_single = |index: usize| end(index) == ranges[index].start;
-    let mut rest = None;
-    for (index, range) in ranges.iter().enumerate() {
-        if !is_single(index) {
-            match rest {
-                None => rest = Some(range.leaf),
-                Some(leaf) if leaf == range.leaf => {}
-                Some(_) => return None,
-            }
+#[derive(Clone, Copy)]
+enum How {
+    /// All of it is this.
+    Leaf(Leaf),
+    /// Single numbers, asked for one by one, in what is otherwise this.
+    OneByOne(Leaf),
+    /// Numbers from this range on, and the others.
+    Cut(usize),
+}
+
+struct Planner<'r> {
+    ranges: &'r [Range],
+    /// Plans of short stretches, by start and length.
+    small: Vec<Option<Plan>>,
+    /// Plans of longer ones, by start; few have the same start.
+    large: Vec<Vec<(usize, Plan)>>,
+}
+
+impl Planner<'_> {
+    fn known(&self, from: usize, to: usize) -> Option<Plan> {
+        match to - from {
+            length if length <= SMALL => self.small[from * (SMALL + 1) + length],
+            _ => self.large[from].iter().find(|(end, _)| *end == to).map(|(_, plan)| *plan),
         }
     }
-    let rest = rest.unwrap_or(ranges[0].leaf);
-    let singles: Vec<(u32, Leaf)> =
-        ranges.iter().filter(|range| range.leaf != rest).map(|range| (range.start, range.leaf)).collect();
-    (singles.len() <= MOST_EXCEPTIONS).then_some((singles, rest))
+
+    /// The best way to search the ranges from `from` up to, not including, `to`.
+    fn plan(&mut self, from: usize, to: usize) -> Plan {
+        if let Some(known) = self.known(from, to) {
+            return known;
+        }
+        let plan = match to - from {
+            1 => Plan { size: 0, steps: 0, how: How::Leaf(self.ranges[from].leaf) },
+            length => self.one_by_one(from, to).unwrap_or_else(|| {
+                if length <= SMALL {
+                    return self.cut(from, to, from + 1..to);
+                }
+                let middle = usize::midpoint(from, to);
+                self.cut(from, to, middle - OFF_MIDDLE..middle + OFF_MIDDLE + 1)
+            }),
+        };
+        match to - from {
+            length if length <= SMALL => self.small[from * (SMALL + 1) + length] = Some(plan),
+            _ => self.large[from].push((to, plan)),
+        }
+        plan
+    }
+
+    fn cut(&mut self, from: usize, to: usize, cuts: std::ops::Range<usize>) -> Plan {
+        let mut best = Plan { size: usize::MAX, steps: usize::MAX, how: How::Cut(cuts.start) };
+        for cut in cuts {
+            let (below, above) = (self.plan(from, cut), self.plan(cut, to));
+            let size = below.size + above.size + 1;
+            let steps = below.steps + above.steps + (to - from);
+            if (size, steps) < (best.size, best.steps) {
+                best = Plan { size, steps, how: How::Cut(cut) };
+            }
+        }
+        best
+    }
+
+    fn is_single(&self, index: usize) -> bool {
+        let next = self.ranges.get(index + 1).map_or(u32::MAX, |next| next.start - 1);
+        next == self.ranges[index].start
+    }
+
+    /// A few single numbers in an otherwise uniform stretch.
+    fn one_by_one(&self, from: usize, to: usize) -> Option<Plan> {
+        if to - from > 2 * MOST_EXCEPTIONS + 1 {
+            return None;
+        }
+        let leaf = |index: usize| self.ranges[index].leaf;
+        let mut wide = (from..to).filter(|index| !self.is_single(*index)).map(leaf);
+        let rest = wide.next().unwrap_or(leaf(from));
+        if wide.any(|leaf| leaf != rest) {
+            return None;
+        }
+        let size = (from..to).filter(|index| leaf(*index) != rest).count();
+        let steps = size * (to - from - size) + size * (size + 1) / 2;
+        (size <= MOST_EXCEPTIONS).then_some(Plan { size, steps, how: How::OneByOne(rest) })
+    }
+
+    fn build(&self, from: usize, to: usize) -> Tree {
+        match self.known(from, to).map(|plan| plan.how) {
+            Some(How::Leaf(leaf)) => Tree::Leaf(leaf),
+            Some(How::OneByOne(rest)) => self.ranges[from..to]
+                .iter()
+                .rev()
+                .filter(|range| range.leaf != rest)
+                .fold(Tree::Leaf(rest), |tree, single| {
+                    Tree::Exactly(single.start, single.leaf, Box::new(tree))
+                }),
+            Some(How::Cut(cut)) => Tree::AtLeast(
+                self.ranges[cut].start,
+                Box::new(self.build(from, cut)),
+                Box::new(self.build(cut, to)),
+            ),
+            None => unreachable!("what is built was planned"),
+        }
+    }
 }

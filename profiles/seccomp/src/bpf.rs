@@ -259,7 +259,7 @@ fn check_instruction(insn: Insn, after: usize) -> Result<(), Fault> {
     };
     match insn.code {
         code if !is_allowed(code) => Err(Fault::Code(code)),
-        LD_W_ABS if insn.k >= SECCOMP_DATA_SIZE || insn.k % 4 != 0 => Err(Fault::Load(insn.k)),
+        LD_W_ABS if insn.k >= SECCOMP_DATA_SIZE || !insn.k.is_multiple_of(4) => Err(Fault::Load(insn.k)),
         ALU_DIV_K if insn.k == 0 => Err(Fault::DivisionByZero),
         ALU_LSH_K | ALU_RSH_K if insn.k >= 32 => Err(Fault::Shift(insn.k)),
         LD_MEM | LDX_MEM | ST | STX if insn.k >= 16 => Err(Fault::Cell(insn.k)),

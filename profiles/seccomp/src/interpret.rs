@@ -33,7 +33,7 @@ impl SeccompData {
             12 => half(self.ip, false),
             _ => {
                 let index = ((offset - 16) / 8) as usize;
-                half(self.args[index], offset % 8 == 0)
+                half(self.args[index], offset.is_multiple_of(8))
             }
         }
     }
@@ -57,11 +57,23 @@ pub struct Outcome {
 ///
 /// Ends always: jumps go forward only, which [`Program`] guarantees.
 pub fn run_raw(program: &Program, data: &SeccompData) -> Outcome {
+    run_watched(program, data, |_| {})
+}
+
+/// The instructions that one run executes, by number, first to last.
+pub fn trace(program: &Program, data: &SeccompData) -> impl Iterator<Item = usize> {
+    let mut executed = Vec::new();
+    run_watched(program, data, |pc| executed.push(pc));
+    executed.into_iter()
+}
+
+fn run_watched(program: &Program, data: &SeccompData, mut watch: impl FnMut(usize)) -> Outcome {
     let instructions = program.instructions();
     let (mut a, mut x, mut cells, mut pc, mut executed) = (0u32, 0u32, [0u32; 16], 0usize, 0u32);
     loop {
         let insn = instructions[pc];
         let k = insn.k;
+        watch(pc);
         pc += 1;
         executed += 1;
         let operand = if insn.code & 0x08 == 0 { k } else { x };

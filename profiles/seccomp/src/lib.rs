@@ -7,11 +7,15 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod analyse;
 pub mod arch;
 pub mod bpf;
 pub mod compile;
 pub mod condition;
+mod constants;
 pub mod dialect;
+pub mod diff;
+pub mod disasm;
 pub mod errno;
 mod error;
 pub mod interpret;

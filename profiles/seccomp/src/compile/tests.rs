@@ -91,7 +91,6 @@ fn the_default_is_small_and_shallow() {
     }
     let mean = f64::from(executed.iter().sum::<u32>()) / executed.len() as f64;
     let most = executed.iter().max().unwrap();
-    println!("{length} instructions, executed {mean:.1} on average, {most} at most");
     assert!(length <= 300, "{length} instructions");
     assert!(mean <= 12.0 && *most <= 24, "{mean:.1} on average, {most} at most");
     assert_eq!(compile(&resolved), Ok(program), "the same rules give the same bytes");

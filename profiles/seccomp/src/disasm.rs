@@ -1,0 +1,226 @@
+//! Filters as text, with the names of architectures, calls, arguments and actions.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use crate::action::Action;
+use crate::arch::{Arch, X32_SYSCALL_BIT};
+use crate::bpf::{Insn, Program, code::*};
+use crate::syscalls::{self, SyscallNr};
+
+/// What the accumulator is known to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    Nr,
+    Arch,
+    Other,
+}
+
+/// What is known on the way into one instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    a: Holds,
+    /// The audit token that a comparison has established.
+    token: Option<u32>,
+}
+
+/// One line for each instruction: number, raw form, meaning.
+///
+/// ```
+/// use plim_seccomp::{bpf::{Insn, Program, code}, disasm::disassemble};
+/// let program = Program::from_instructions(vec![
+///     Insn::stmt(code::LD_W_ABS, 4),
+///     Insn { code: code::JMP_JEQ_K, jt: 0, jf: 1, k: 0xc000_003e },
+///     Insn::stmt(code::RET_K, 0x7fff_0000),
+///     Insn::stmt(code::RET_K, 0x0005_0001),
+/// ]).unwrap();
+/// assert!(disassemble(&program).contains("if A == SCMP_ARCH_X86_64 goto 2 else 3"));
+/// ```
+pub fn disassemble(program: &Program) -> String {
+    let mut text = String::new();
+    for (index, (insn, here)) in program.instructions().iter().zip(states(program)).enumerate() {
+        let state = here.unwrap_or(NOTHING);
+        let Insn { code, jt, jf, k } = *insn;
+        let unreachable = if here.is_none() { "  (never reached)" } else { "" };
+        let meaning = meaning(*insn, index, state);
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(text, "{index:4}: {code:#04x} {jt:#04x} {jf:#04x} {k:#010x}  {meaning}{unreachable}");
+    }
+    text
+}
+
+const NOTHING: Known = Known { a: Holds::Other, token: None };
+
+/// What is known before each instruction, `None` for those that are never reached. One pass does, since jumps go forward.
+fn states(program: &Program) -> Vec<Option<Known>> {
+    let instructions = program.instructions();
+    let mut known: Vec<Option<Known>> = vec![None; instructions.len()];
+    known[0] = Some(NOTHING);
+    for (index, insn) in instructions.iter().enumerate() {
+        let Some(state) = known[index] else { continue };
+        for (target, after) in successors(*insn, index, state) {
+            let slot = &mut known[target];
+            *slot = Some(slot.map_or(after, |before| join(before, after)));
+        }
+    }
+    known
+}
+
+/// The audit tokens that the filter compares the architecture with.
+pub(crate) fn tokens(program: &Program) -> BTreeSet<u32> {
+    let compares = |(insn, state): &(&Insn, Option<Known>)| {
+        insn.code & 0x0f == 5 && insn.code != JMP_JA && state.is_some_and(|state| state.a == Holds::Arch)
+    };
+    program.instructions().iter().zip(states(program)).filter(compares).map(|(insn, _)| insn.k).collect()
+}
+
+fn join(a: Known, b: Known) -> Known {
+    Known {
+        a: if a.a == b.a { a.a } else { Holds::Other },
+        token: if a.token == b.token { a.token } else { None },
+    }
+}
+
+fn successors(insn: Insn, index: usize, state: Known) -> Vec<(usize, Known)> {
+    let next = index + 1;
+    let other = Known { a: Holds::Other, ..state };
+    match insn.code {
+        RET_K | RET_A => Vec::new(),
+        JMP_JA => vec![(next + insn.k as usize, state)],
+        code if code & 7 == 5 => {
+            let established = code == JMP_JEQ_K && state.a == Holds::Arch;
+            let yes = Known { token: if established { Some(insn.k) } else { state.token }, ..state };
+            vec![(next + usize::from(insn.jt), yes), (next + usize::from(insn.jf), state)]
+        }
+        LD_W_ABS if insn.k == 0 => vec![(next, Known { a: Holds::Nr, ..state })],
+        LD_W_ABS if insn.k == 4 => vec![(next, Known { a: Holds::Arch, ..state })],
+        ST | STX | LDX_IMM | LDX_MEM | LDX_W_LEN | MISC_TAX => vec![(next, state)],
+        _ => vec![(next, other)],
+    }
+}
+
+fn meaning(insn: Insn, index: usize, state: Known) -> String {
+    let k = insn.k;
+    let next = index + 1;
+    let operand = || if insn.code & 0x08 == 0 { constant(k, state) } else { "X".to_owned() };
+    let compare = |sign: &str| {
+        let (yes, no) = (next + usize::from(insn.jt), next + usize::from(insn.jf));
+        format!("if A {sign} {} goto {yes} else {no}", operand())
+    };
+    match insn.code {
+        LD_IMM => format!("A = {k:#x}"),
+        LD_W_ABS => format!("A = {}", field(k)),
+        LD_MEM => format!("A = M[{k}]"),
+        LD_W_LEN => "A = sizeof(seccomp_data)".to_owned(),
+        LDX_IMM => format!("X = {k:#x}"),
+        LDX_MEM => format!("X = M[{k}]"),
+        LDX_W_LEN => "X = sizeof(seccomp_data)".to_owned(),
+        ST => format!("M[{k}] = A"),
+        STX => format!("M[{k}] = X"),
+        ALU_NEG => "A = -A".to_owned(),
+        JMP_JA => format!("goto {}", next + k as usize),
+        JMP_JEQ_K | JMP_JEQ_X => compare("=="),
+        JMP_JGT_K | JMP_JGT_X => compare(">"),
+        JMP_JGE_K | JMP_JGE_X => compare(">="),
+        JMP_JSET_K | JMP_JSET_X => compare("&"),
+        RET_K => format!("return {}", Action::from_ret(k)),
+        RET_A => "return A".to_owned(),
+        MISC_TAX => "X = A".to_owned(),
+        MISC_TXA => "A = X".to_owned(),
+        code => {
+            let sign = match code & 0xf0 {
+                0x00 => "+",
+                0x10 => "-",
+                0x20 => "*",
+                0x30 => "/",
+                0x40 => "|",
+                0x50 => "&",
+                0x60 => "<<",
+                0x70 => ">>",
+                _ => "^",
+            };
+            let plain = Known { a: Holds::Other, ..state };
+            let operand = if code & 0x08 == 0 { constant(k, plain) } else { "X".to_owned() };
+            format!("A = A {sign} {operand}")
+        }
+    }
+}
+
+/// A word of `struct seccomp_data`, named as on a little-endian machine.
+fn field(offset: u32) -> String {
+    match offset {
+        0 => "nr".to_owned(),
+        4 => "arch".to_owned(),
+        8 => "instruction_pointer.low".to_owned(),
+        12 => "instruction_pointer.high".to_owned(),
+        _ => {
+            let half = if offset.is_multiple_of(8) { "low" } else { "high" };
+            format!("arg{}.{half}", (offset - 16) / 8)
+        }
+    }
+}
+
+/// A constant by what it is compared with.
+fn constant(k: u32, state: Known) -> String {
+    match (state.a, state.token) {
+        (Holds::Arch, _) => match Arch::from_audit_token(k, 0) {
+            Some(arch) => arch.scmp_name().to_owned(),
+            None => format!("{k:#x}"),
+        },
+        (Holds::Nr, Some(token)) => {
+            let arch = Arch::from_audit_token(token, k);
+            match arch.and_then(|arch| syscalls::name(arch, SyscallNr(k))) {
+                Some(name) if k & X32_SYSCALL_BIT != 0 => format!("{k:#x} (x32 {name})"),
+                Some(name) => format!("{k} ({name})"),
+                None if k < 0x10000 => k.to_string(),
+                None => format!("{k:#x}"),
+            }
+        }
+        _ => format!("{k:#x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_named_where_the_architecture_is_known() {
+        let program = Program::from_instructions(vec![
+            Insn::stmt(LD_W_ABS, 4),
+            Insn { code: JMP_JEQ_K, jt: 0, jf: 6, k: 0x4000_0003 },
+            Insn::stmt(LD_W_ABS, 0),
+            Insn { code: JMP_JEQ_K, jt: 3, jf: 0, k: 102 },
+            Insn { code: JMP_JGE_K, jt: 0, jf: 2, k: 400 },
+            Insn::stmt(LD_W_ABS, 28),
+            Insn::stmt(ALU_AND_K, 7),
+            Insn::stmt(RET_K, 0x7fff_0000),
+            Insn::stmt(RET_K, 0x0005_0026),
+        ])
+        .unwrap();
+        let text = disassemble(&program);
+        let meanings: Vec<&str> = text.lines().map(|line| line.get(33..).unwrap()).collect();
+        assert_eq!(
+            meanings,
+            [
+                "A = arch",
+                "if A == SCMP_ARCH_X86 goto 2 else 8",
+                "A = nr",
+                "if A == 102 (socketcall) goto 7 else 4",
+                "if A >= 400 (msgsnd) goto 5 else 7",
+                "A = arg1.high",
+                "A = A & 0x7",
+                "return SCMP_ACT_ALLOW",
+                "return SCMP_ACT_ERRNO (ENOSYS)",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_reached_says_so() {
+        let ret = Insn::stmt(RET_K, 0);
+        let text = disassemble(&Program::from_instructions(vec![ret, ret]).unwrap());
+        assert!(text.lines().nth(1).unwrap().ends_with("(never reached)"));
+    }
+}

@@ -5,7 +5,6 @@
 
 pub(crate) mod bpf;
 
-use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -134,21 +133,6 @@ pub(crate) fn mount_setattr(
     .map(drop)
 }
 
-/// close_range(2) with CLOSE_RANGE_CLOEXEC (Linux 5.11): marks every descriptor from `first` on close-on-exec.
-pub(crate) fn mark_close_on_exec(first: u32) -> nix::Result<()> {
-    // SAFETY: only a flag of descriptors is changed.
-    Errno::result(unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    })
-    .map(drop)
-}
-
-/// Marks one descriptor by number close-on-exec; a number that is not open is no error.
-pub(crate) fn mark_one_close_on_exec(fd: RawFd) {
-    // SAFETY: only a flag is changed.
-    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
-}
-
 /// pidfd_open(2), Linux 5.3.
 pub(crate) fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     // SAFETY: no pointers.
@@ -193,10 +177,8 @@ pub(crate) fn load_filter(program: &[libc::sock_filter], flags: u64) -> nix::Res
 pub(crate) fn set_limit_of(pid: Pid, resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the new limit is read, the old one is not asked for.
-    Errno::result(unsafe {
-        libc::prlimit(pid.as_raw(), resource, &raw const limit, std::ptr::null_mut())
-    })
-    .map(drop)
+    Errno::result(unsafe { libc::prlimit(pid.as_raw(), resource, &raw const limit, std::ptr::null_mut()) })
+        .map(drop)
 }
 
 /// Sets every signal to its default action: Rust ignores SIGPIPE, and a caller may ignore more.
@@ -220,7 +202,8 @@ pub(crate) fn loopback_up() -> nix::Result<()> {
     let up = libc::IFF_UP | libc::IFF_RUNNING;
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(up).map_err(|_| Errno::EINVAL)?;
     // SAFETY: the request is a full ifreq and outlives the call.
-    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }).map(drop)
+    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })
+        .map(drop)
 }
 
 /// Unlocks the slave of a pseudo-terminal and opens it **through the master** (TIOCGPTPEER, Linux 4.13), so that no
@@ -251,15 +234,6 @@ pub(crate) fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     }
 }
 
-/// Writes an extended attribute of a file by path (setxattr(2)).
-pub(crate) fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> nix::Result<()> {
-    // SAFETY: both names are C strings, the value's length is passed along.
-    Errno::result(unsafe {
-        libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
-    })
-    .map(drop)
-}
-
 /// Whether `signal` is a number the kernel knows, and its name for messages.
 pub(crate) fn signal_name(signal: i32) -> String {
     Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |known| known.as_str().to_owned())
@@ -267,7 +241,8 @@ pub(crate) fn signal_name(signal: i32) -> String {
 
 /// close_range(2), Linux 5.9: closes every descriptor from 3 on but these. For processes that never run destructors.
 pub(crate) fn close_all_but(keep: &[RawFd]) {
-    let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd >= 3).collect();
+    let mut keep: Vec<u32> =
+        keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd >= 3).collect();
     keep.sort_unstable();
     let mut first = 3;
     for fd in keep {
@@ -298,4 +273,36 @@ fn close_range(first: u32, last: u32) {
 pub(crate) fn wait_for_signal(set: &nix::sys::signal::SigSet) -> nix::Result<i32> {
     // SAFETY: the set is read, no information is asked for.
     Errno::result(unsafe { libc::sigwaitinfo(set.as_ref(), std::ptr::null_mut()) })
+}
+
+/// Reaps a child by its pidfd (waitid(2), Linux 5.4): its exit code, or the number of the signal that killed it.
+/// `None` with `wait` off while it still runs.
+pub(crate) fn reap(pidfd: BorrowedFd<'_>, wait: bool) -> nix::Result<Option<crate::Exit>> {
+    loop {
+        // SAFETY: all-zero is a valid siginfo_t.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let options = libc::WEXITED | if wait { 0 } else { libc::WNOHANG };
+        let id = libc::id_t::try_from(pidfd.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+        // SAFETY: `info` is written by the kernel and outlives the call.
+        match Errno::result(unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, options) }) {
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno),
+            Ok(_) => {}
+        }
+        // SAFETY: waitid succeeded, so the fields of a SIGCHLD are there, or all are zero (WNOHANG, still running).
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        if pid == 0 {
+            return Ok(None);
+        }
+        return Ok(Some(match info.si_code {
+            libc::CLD_EXITED => crate::Exit::Exited(u8::try_from(status & 0xff).unwrap_or_default()),
+            _ => crate::Exit::Signaled(status),
+        }));
+    }
+}
+
+/// setdomainname(2).
+pub(crate) fn set_domain_name(name: &str) -> nix::Result<()> {
+    // SAFETY: the length of the name is passed along.
+    Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
 }

@@ -1,0 +1,227 @@
+//! The container's side of the start, from clone(2) to execve(2). It reads as the list of steps that it is.
+//!
+//! The process is single-threaded and has its own copy of the launcher's memory. It never prints: what goes wrong is
+//! told to the launcher over the channel. It never returns: destructors of the launcher's objects must not run here.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sched::{setns, unshare};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid, chdir, mkdir, setgroups, sethostname, setresgid, setresuid, setsid};
+use plim_model::NamespaceKind;
+
+use crate::cgroup::Joiner;
+use crate::channel::{Channel, Message};
+use crate::command::{self, Command, Identity};
+use crate::config::{ContainerConfig, TimeOffsets};
+use crate::credentials::{self, Filter};
+use crate::error::{During, Result, RuntimeError};
+use crate::rootfs::resolve::Procfs;
+use crate::stdio::Stdio;
+use crate::{init, namespaces, pty, rootfs, sys, sysctl};
+
+/// Everything that the launcher decided, opened and checked beforehand.
+#[derive(Debug)]
+pub(crate) struct Setup<'a> {
+    pub(crate) config: &'a ContainerConfig,
+    pub(crate) channel: Channel,
+    pub(crate) joiner: Option<Joiner>,
+    pub(crate) namespaces: &'a namespaces::Plan,
+    pub(crate) root: rootfs::Plan<'a>,
+    pub(crate) stdio: &'a Stdio,
+    pub(crate) filter: Option<Filter>,
+    /// The launcher's executable, which must not run in the container.
+    pub(crate) own_executable: Identity,
+    /// Sealed copy of it for `--init`.
+    pub(crate) init: Option<OwnedFd>,
+    /// setgroups(2) is allowed.
+    pub(crate) group_changes: bool,
+}
+
+/// Runs the steps and becomes the command, or tells the launcher why not and ends.
+pub(crate) fn run(setup: &Setup<'_>) -> ! {
+    let Err(error) = steps(setup);
+    let code = error.exit_code();
+    let _ = setup.channel.send(&Message::Failed(error));
+    sys::exit_now(code.into())
+}
+
+fn steps(setup: &Setup<'_>) -> Result<Infallible> {
+    let config = setup.config;
+    let process = &config.process;
+
+    // Die with the launcher; and when it died before this line, the channel is closed and the first receive ends us.
+    prctl::set_pdeathsig(Signal::SIGKILL).during(|| "set the parent-death signal")?;
+    sys::default_signal_actions();
+
+    if setup.namespaces.is_new(NamespaceKind::User) {
+        expect(&setup.channel, |message| matches!(message, Message::Mapped));
+    }
+    join_cgroups(setup)?;
+    become_root_of_user_namespace(setup)?;
+    if setup.namespaces.is_new(NamespaceKind::Time) {
+        enter_time_namespace(config.time_offsets)?;
+    }
+    // From here on no process of a joined namespace may look into us: our memory is the launcher's, and our
+    // /proc/PID/exe is the host's file (the class of CVE-2016-9962 and CVE-2019-5736).
+    prctl::set_dumpable(false).during(|| "make the process undumpable")?;
+    setsid().during(|| "start a session")?;
+    setup.namespaces.join()?;
+    setup.namespaces.unshare()?;
+
+    set_names(config)?;
+    if config.loopback_up && setup.namespaces.is_new(NamespaceKind::Net) {
+        sys::loopback_up().during(|| "bring the loopback interface up")?;
+    }
+
+    let procfs = Procfs::open()?;
+    sysctl::write(&procfs, &config.sysctls)?;
+    if let Some(profile) = &config.apparmor_profile {
+        enter_apparmor(&procfs, profile)?;
+    }
+    setup.stdio.apply()?;
+    let root = rootfs::build(&setup.root)?;
+    let terminal =
+        if process.terminal { Some(pty::open(&root, &setup.channel, process.user.uid)?) } else { None };
+    rootfs::cover(&setup.root, &root)?;
+    rootfs::enter(&setup.root, &root)?;
+    if let Some(slave) = &terminal {
+        pty::take(slave.as_fd())?;
+    }
+
+    // Nothing of the host stays open: a directory of it would be a way out (the class of CVE-2024-21626).
+    drop((root, procfs, terminal));
+    let init = setup.init.as_ref().map_or(-1, init::number);
+    sys::close_all_but(&[setup.channel.as_fd().as_raw_fd(), init]);
+    change_directory(&process.cwd)?;
+    nix::sys::stat::umask(Mode::from_bits_truncate(process.user.umask.unwrap_or(0o022)));
+
+    credentials::assume(process, setup.filter.is_some(), setup.group_changes)?;
+    let command = command::find(process, setup.own_executable)?;
+    setup.channel.send(&Message::Ready)?;
+    expect(&setup.channel, |message| matches!(message, Message::Start));
+
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(|| "unblock all signals")?;
+    credentials::confine(process, setup.filter.as_ref())?;
+    Err(execute(setup, &command))
+}
+
+/// The last step: only the error comes back.
+fn execute(setup: &Setup<'_>, command: &Command) -> RuntimeError {
+    match &setup.init {
+        Some(copy) => init::execute(copy, command),
+        None => command.execute(),
+    }
+}
+
+/// Waits for the launcher's word. A launcher that is gone, or says anything else, wants this process to end.
+fn expect(channel: &Channel, wanted: impl Fn(&Message) -> bool) {
+    match channel.receive() {
+        Ok(message) if wanted(&message) => {}
+        _ => sys::exit_now(125),
+    }
+}
+
+/// v1: this very process moves itself, which costs microseconds; another's move waits for an RCU grace period.
+fn join_cgroups(setup: &Setup<'_>) -> Result<()> {
+    let Some(joiner) = &setup.joiner else { return Ok(()) };
+    joiner.join().map_err(|(path, errno)| RuntimeError::System {
+        operation: format!("join the cgroup by {}", path.display()),
+        errno: errno as i32,
+    })
+}
+
+/// In a user namespace: takes its root ids, so that files made here belong to someone who exists there.
+fn become_root_of_user_namespace(setup: &Setup<'_>) -> Result<()> {
+    if !setup.root.in_user_namespace {
+        return Ok(());
+    }
+    let root_is_mapped = setup
+        .config
+        .id_maps
+        .as_ref()
+        .is_none_or(|map| crate::idmap::maps(&map.uid, 0) && crate::idmap::maps(&map.gid, 0));
+    if !root_is_mapped {
+        return Err(RuntimeError::refused(
+            "make the root file system in the user namespace",
+            "its id maps have no id 0, so its files would belong to nobody",
+        ));
+    }
+    if setup.group_changes {
+        setgroups(&[]).during(|| "drop the supplementary groups")?;
+    }
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    setresgid(gid, gid, gid).during(|| "become group 0 of the user namespace")?;
+    setresuid(uid, uid, uid).during(|| "become user 0 of the user namespace")?;
+    // The change of ids made the process undumpable, which gives its /proc files to the host's root: they are written
+    // below. And it cleared the parent-death signal.
+    prctl::set_dumpable(true).during(|| "make the process dumpable")?;
+    prctl::set_pdeathsig(Signal::SIGKILL).during(|| "set the parent-death signal")
+}
+
+/// Offsets can be set only while the time namespace is empty, and a process enters the one it made only by fork or by
+/// setns(2) (time_namespaces(7)); before Linux 6.3 execve(2) does not enter it.
+fn enter_time_namespace(offsets: Option<TimeOffsets>) -> Result<()> {
+    unshare(namespaces::NEW_TIME).during(|| "make a new time namespace (Linux 5.6, CONFIG_TIME_NS)")?;
+    let procfs = Procfs::open()?;
+    let own = procfs.own_directory()?;
+    if let Some(offsets) = offsets {
+        let (monotonic, boottime) = (offsets.monotonic, offsets.boottime);
+        let text =
+            format!("monotonic {} {}\nboottime {} {}\n", monotonic.0, monotonic.1, boottime.0, boottime.1);
+        procfs.write(&format!("{own}/timens_offsets"), text.as_bytes())?;
+    }
+    let path = format!("/proc/{own}/ns/time_for_children");
+    let made = nix::fcntl::open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .during(|| format!("open {path}"))?;
+    setns(made, namespaces::NEW_TIME).during(|| "enter the new time namespace")
+}
+
+fn set_names(config: &ContainerConfig) -> Result<()> {
+    if let Some(name) = &config.hostname {
+        sethostname(name).during(|| format!("set the host name to {name:?}"))?;
+    }
+    if let Some(name) = &config.domainname {
+        sys::set_domain_name(name).during(|| format!("set the NIS domain name to {name:?}"))?;
+    }
+    Ok(())
+}
+
+/// Takes effect on execve(2). The file is opened on a verified procfs without following a link (the class of
+/// CVE-2025-52881); apparmor's own directory is there since Linux 5.1.
+fn enter_apparmor(procfs: &Procfs, profile: &str) -> Result<()> {
+    let own = procfs.own_directory()?;
+    let value = format!("exec {profile}");
+    procfs.write(&format!("{own}/attr/apparmor/exec"), value.as_bytes())
+}
+
+/// Changes to the working directory, which is made when it is missing, as Docker does. Verified to lie in the
+/// container: `getcwd` says `(unreachable)` of any other place (the class of CVE-2024-21626).
+fn change_directory(cwd: &str) -> Result<()> {
+    let doing = || format!("change to the working directory {cwd:?}");
+    if !cwd.starts_with('/') {
+        return Err(RuntimeError::refused(doing(), "it must be an absolute path"));
+    }
+    if chdir(cwd) == Err(Errno::ENOENT) {
+        let mut path = std::path::PathBuf::from("/");
+        for part in std::path::Path::new(cwd).components().skip(1) {
+            path.push(part);
+            match mkdir(&path, Mode::from_bits_truncate(0o755)) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno).during(|| format!("make the working directory {cwd:?}")),
+            }
+        }
+        chdir(cwd).during(doing)?;
+    } else {
+        chdir(cwd).during(doing)?;
+    }
+    match std::env::current_dir() {
+        Ok(path) if path.is_absolute() => Ok(()),
+        _ => Err(RuntimeError::refused(doing(), "it is outside of the container's root")),
+    }
+}

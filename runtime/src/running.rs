@@ -1,0 +1,234 @@
+//! A container that was made, and one whose command runs.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use plim_model::HostPid;
+
+use crate::channel::{Channel, Message};
+use crate::create::Made;
+use crate::error::{During, Result, RuntimeError};
+use crate::init::NOT_PASSED_ON;
+use crate::pty::Relay;
+use crate::sys;
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By exit(2), with this status.
+    Exited(u8),
+    /// Killed by this signal.
+    Signaled(i32),
+}
+
+impl Exit {
+    /// The status that `docker run` gives: the command's own, or 128 plus the signal's number.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Exited(code) => code,
+            Exit::Signaled(signal) => u8::try_from(128 + signal).unwrap_or(255),
+        }
+    }
+}
+
+/// A container that has everything but its command running. Dropping it clears it away.
+#[derive(Debug)]
+pub struct Created {
+    pub(crate) made: Made,
+    pub(crate) channel: Channel,
+    pub(crate) terminal: Option<OwnedFd>,
+    pub(crate) log: Option<OwnedFd>,
+    pub(crate) input: bool,
+    pub(crate) rlimits: Vec<(String, u32, u64, u64)>,
+}
+
+impl Created {
+    /// The container's first process; 0 when it has been reaped already.
+    pub fn pid(&self) -> HostPid {
+        self.made.pid()
+    }
+
+    /// Starts the command (OCI's *start*). When it comes back without error, execve(2) has succeeded.
+    ///
+    /// # Errors
+    /// The command cannot be executed, or a limit cannot be set. The container is cleared away.
+    pub fn start(self) -> Result<Running> {
+        self.begin()?;
+        self.confirm()
+    }
+
+    /// As [`Created::start`], and calls back while the command is stopped right after its execve(2), before its first
+    /// instruction: to look at exactly what was started.
+    ///
+    /// # Errors
+    /// Also: the process cannot be traced (needs CAP_SYS_PTRACE), or it ended before.
+    pub fn start_observed(self, observe: impl FnOnce(HostPid)) -> Result<Running> {
+        let pid = Pid::from_raw(self.pid().0);
+        ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC)
+            .during(|| format!("trace the container's first process {pid} (needs CAP_SYS_PTRACE)"))?;
+        self.begin()?;
+        loop {
+            match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+                Err(Errno::EINTR) => {}
+                Ok(WaitStatus::PtraceEvent(_, _, event)) if event == libc::PTRACE_EVENT_EXEC => break,
+                Ok(WaitStatus::PtraceEvent(..)) => {
+                    ptrace::cont(pid, None).during(|| "continue the container")?
+                }
+                Ok(WaitStatus::Stopped(_, signal)) => {
+                    ptrace::cont(pid, signal).during(|| "continue the container")?;
+                }
+                Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) => {
+                    // waitpid has reaped it: there is nothing left to kill, and its error waits in the channel.
+                    let told = self.channel.receive();
+                    let Created { mut made, .. } = self;
+                    made.child = None;
+                    return Err(match told {
+                        Ok(Message::Failed(error)) => error,
+                        _ => RuntimeError::EndedEarly {
+                            operation: "start the command".into(),
+                            ended: "before its execve".into(),
+                        },
+                    });
+                }
+                Ok(_) => {}
+                Err(errno) => return Err(errno).during(|| "wait for the command to be executed"),
+            }
+        }
+        observe(HostPid(pid.as_raw()));
+        ptrace::detach(pid, None).during(|| "let go of the container")?;
+        self.confirm()
+    }
+
+    fn begin(&self) -> Result<()> {
+        let pid = Pid::from_raw(self.pid().0);
+        for (name, resource, soft, hard) in &self.rlimits {
+            sys::set_limit_of(pid, *resource, *soft, *hard).during(|| {
+                format!("set the limit {name} to {soft}:{hard} (raising a hard limit needs CAP_SYS_RESOURCE)")
+            })?;
+        }
+        self.channel.send(&Message::Start)
+    }
+
+    /// The child's end of the channel closes at execve(2).
+    fn confirm(self) -> Result<Running> {
+        match self.channel.receive()? {
+            Message::Closed => {}
+            Message::Failed(error) => return Err(error),
+            other => {
+                return Err(RuntimeError::refused(
+                    "start the command",
+                    format!("unexpected message {other:?}"),
+                ));
+            }
+        }
+        let Created { made, terminal, input, log, .. } = self;
+        let relay = terminal.map(|master| Relay::new(master, log, input)).transpose()?;
+        Ok(Running { made, relay })
+    }
+}
+
+/// A container whose command runs. Dropping it kills it and clears it away.
+#[derive(Debug)]
+pub struct Running {
+    made: Made,
+    relay: Option<Relay>,
+}
+
+impl Running {
+    /// The container's first process; 0 when it has been reaped already.
+    pub fn pid(&self) -> HostPid {
+        self.made.pid()
+    }
+
+    /// Kills the container.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn kill(&self) -> Result<()> {
+        let (_, pidfd) = self.made.child()?;
+        sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).during(|| "kill the container")
+    }
+
+    /// Waits for the command to end and clears everything away. Meanwhile signals that this process gets are passed on
+    /// to it, and its terminal is served.
+    ///
+    /// # Errors
+    /// The wait fails, or something could not be cleared away.
+    pub fn wait(mut self) -> Result<Exit> {
+        let exit = self.serve()?;
+        self.made.child = None;
+        if let Some(relay) = &mut self.relay {
+            relay.drain();
+        }
+        // The terminal first: whatever comes after may talk to it.
+        self.relay = None;
+        self.made.clear_up()?;
+        Ok(exit)
+    }
+
+    fn serve(&mut self) -> Result<Exit> {
+        let (_, pidfd) = self.made.child()?;
+        loop {
+            let mut fds = vec![
+                PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.made.signals.descriptor.as_fd(), PollFlags::POLLIN),
+            ];
+            let relay = self.relay.as_ref();
+            let master = relay.filter(|relay| relay.is_open()).map(Relay::master);
+            let stdin = relay.filter(|relay| relay.is_open()).and_then(Relay::stdin);
+            fds.extend(master.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            fds.extend(stdin.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                other => other.map(drop).during(|| "wait for the container")?,
+            }
+            let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+            let has_master = master.is_some();
+            if ready[1] {
+                while let Some(signal) = self.made.signals.next() {
+                    if signal == libc::SIGWINCH
+                        && let Some(relay) = &self.relay
+                    {
+                        relay.resize();
+                    }
+                    if NOT_PASSED_ON.iter().all(|known| *known as i32 != signal) {
+                        // It may have ended meanwhile: then the pidfd says so.
+                        let _ = sys::pidfd_send_signal(pidfd.as_fd(), signal);
+                    }
+                }
+            }
+            if let Some(relay) = &mut self.relay {
+                if has_master && ready[2] {
+                    relay.copy_out();
+                }
+                if has_master && ready.get(3) == Some(&true) {
+                    relay.copy_in();
+                }
+            }
+            if ready[0]
+                && let Some(exit) =
+                    sys::reap(pidfd.as_fd(), false).during(|| "reap the container's first process")?
+            {
+                return Ok(exit);
+            }
+        }
+    }
+}
+
+impl Made {
+    fn pid(&self) -> HostPid {
+        HostPid(self.child.as_ref().map_or(0, |(pid, _)| pid.as_raw()))
+    }
+}
+
+/// A signal's number, for callers that have a name.
+pub fn signal_number(name: &str) -> Option<i32> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    full.parse::<Signal>().ok().map(|signal| signal as i32)
+}

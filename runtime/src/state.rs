@@ -1,0 +1,248 @@
+//! The state directory: one directory per container, names, and what earlier runs left behind.
+//!
+//! ```text
+//! /run/plim/                    0700; $XDG_RUNTIME_DIR/plim without root
+//!   .names/NAME -> ID           a name in use
+//!   ID/                         0700; locked (flock(2)) as long as the launcher or its janitor lives
+//!     state.json                0600; plim_model::state::ContainerState, written when the container is made
+//!     cgroups.json              what has to be removed, written before it is made
+//! ```
+//!
+//! The lock on a container's directory is what tells a living one from a stale one: the kernel drops it with the last
+//! process that holds it, however that process ends, so no pid is ever trusted. A lock on the whole directory makes
+//! claiming and clearing away exclude each other.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::Write as _;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
+use plim_model::state::ContainerState;
+
+use crate::cgroup::Removal;
+use crate::config::ContainerConfig;
+use crate::error::{During, Result, RuntimeError};
+
+const NAMES: &str = ".names";
+const REMOVAL: &str = "cgroups.json";
+
+/// The directory that holds a directory per container: `/run/plim` for root, else `$XDG_RUNTIME_DIR/plim`, else
+/// `/tmp/plim-UID`.
+pub fn directory() -> PathBuf {
+    if geteuid().is_root() {
+        return "/run/plim".into();
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(runtime) if Path::new(&runtime).is_absolute() => Path::new(&runtime).join("plim"),
+        _ => PathBuf::from(format!("/tmp/plim-{}", geteuid())),
+    }
+}
+
+/// A container's directory, claimed and locked by this process (and by those it forks).
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    name: PathBuf,
+    lock: Flock<File>,
+}
+
+/// Where a container's directory and its name will be; plain data that the janitor is given beforehand.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    pub(crate) directory: PathBuf,
+    pub(crate) name: PathBuf,
+}
+
+impl Places {
+    pub(crate) fn of(config: &ContainerConfig) -> Places {
+        let top = directory();
+        Places { name: top.join(NAMES).join(&config.name), directory: top.join(&config.id) }
+    }
+
+    /// Removes the directory and the name, if the name is this container's. What is not there is no error.
+    pub(crate) fn remove(&self) {
+        let id = self.directory.file_name();
+        if fs::read_link(&self.name).is_ok_and(|target| Some(target.as_os_str()) == id) {
+            let _ = fs::remove_file(&self.name);
+        }
+        for file in ["state.json", REMOVAL, ".state.json.new", "log"] {
+            let _ = fs::remove_file(self.directory.join(file));
+        }
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+impl StateDir {
+    /// Clears away what dead runs left, then claims the id and the name.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NameInUse`], or the id is in use, or the directory cannot be made.
+    pub(crate) fn claim(config: &ContainerConfig, removal: &Removal) -> Result<StateDir> {
+        let top = directory();
+        let whole = lock_all(&top)?;
+        collect_stale(&top);
+        let places = Places::of(config);
+        match fs::read_link(&places.name) {
+            Ok(id) => {
+                return Err(RuntimeError::NameInUse {
+                    name: config.name.clone(),
+                    id: id.to_string_lossy().into_owned(),
+                });
+            }
+            Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
+            Err(error) => return Err(error).during(|| format!("read the link {}", places.name.display())),
+        }
+        let doing = || format!("make the state directory {}", places.directory.display());
+        DirBuilder::new().mode(0o700).create(&places.directory).during(doing)?;
+        let file = File::open(&places.directory).during(doing)?;
+        let lock =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).during(doing)?;
+        let state = StateDir { path: places.directory.clone(), name: places.name.clone(), lock };
+        let claimed = claim_name(config, &places, &top).and_then(|()| {
+            let json = serde_json::to_vec(removal)
+                .map_err(|error| RuntimeError::refused(doing(), error.to_string()))?;
+            write_private(&state.path.join(REMOVAL), &json)
+        });
+        drop(whole);
+        claimed.inspect_err(|_| places.remove())?;
+        Ok(state)
+    }
+
+    /// The descriptor that the lock belongs to; a copy of it holds the lock too.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `state.json` in one step.
+    pub(crate) fn write(&self, state: &ContainerState) -> Result<()> {
+        let path = self.path.join("state.json");
+        let json = serde_json::to_vec(state)
+            .map_err(|error| RuntimeError::refused(format!("write {}", path.display()), error.to_string()))?;
+        let new = self.path.join(".state.json.new");
+        write_private(&new, &json)?;
+        fs::rename(&new, &path).during(|| format!("write {}", path.display()))
+    }
+
+    /// Removes the directory and the name.
+    pub(crate) fn remove(&self) {
+        Places { directory: self.path.clone(), name: self.name.clone() }.remove();
+    }
+}
+
+fn claim_name(config: &ContainerConfig, places: &Places, top: &Path) -> Result<()> {
+    let link = || symlink(&config.id, &places.name);
+    let linked = match link() {
+        Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
+            let names = top.join(NAMES);
+            DirBuilder::new().mode(0o700).create(&names).during(|| format!("make {}", names.display()))?;
+            link()
+        }
+        other => other,
+    };
+    linked.during(|| format!("claim the name {:?} ({})", config.name, places.name.display()))
+}
+
+fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600);
+    options
+        .open(path)
+        .and_then(|mut file| file.write_all(content))
+        .during(|| format!("write {}", path.display()))
+}
+
+/// Takes the lock of the whole directory, which is made when it is not there. Held for some microseconds.
+fn lock_all(top: &Path) -> Result<Flock<File>> {
+    let doing = || format!("lock {}", top.display());
+    let file = match File::open(top) {
+        Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
+            DirBuilder::new()
+                .mode(0o700)
+                .recursive(true)
+                .create(top)
+                .during(|| format!("make {}", top.display()))?;
+            File::open(top).during(doing)?
+        }
+        other => other.during(doing)?,
+    };
+    // Without root the place may be in /tmp: somebody else's directory must not be trusted.
+    let owner = std::os::unix::fs::MetadataExt::uid(&file.metadata().during(doing)?);
+    if owner != geteuid().as_raw() {
+        return Err(RuntimeError::refused(doing(), format!("it belongs to user {owner}")));
+    }
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).during(doing)
+}
+
+/// Removes the directories, cgroups and names of containers whose launcher **and** janitor are dead. Best effort: what
+/// cannot be removed now is tried again by the next run.
+fn collect_stale(top: &Path) {
+    let Ok(entries) = fs::read_dir(top) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if hidden || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let Ok(file) = File::open(&path) else { continue };
+        let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
+        let removal: Option<Removal> =
+            fs::read(path.join(REMOVAL)).ok().and_then(|json| serde_json::from_slice(&json).ok());
+        if let Some(removal) = removal {
+            let _ = removal.kill_all();
+            if removal.remove().is_err() {
+                continue;
+            }
+        }
+        Places { directory: path, name: PathBuf::new() }.remove();
+    }
+    let Ok(names) = fs::read_dir(top.join(NAMES)) else { return };
+    for name in names.flatten() {
+        if fs::read_link(name.path()).is_ok_and(|id| !top.join(id).exists()) {
+            let _ = fs::remove_file(name.path());
+        }
+    }
+}
+
+/// Refuses ids and names that would be paths.
+pub(crate) fn check(config: &ContainerConfig) -> Result<()> {
+    let id = &config.id;
+    if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
+        return Err(RuntimeError::refused(
+            "make the container",
+            format!("id {id:?}: expected 64 lower-case hex digits"),
+        ));
+    }
+    let name = &config.name;
+    let mut bytes = name.bytes();
+    let good = bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+        && name.len() <= 200;
+    if good {
+        return Ok(());
+    }
+    Err(RuntimeError::refused(
+        "make the container",
+        format!("name {name:?}: expected [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most 200 characters"),
+    ))
+}
+
+/// Refuses an id whose directory a living process holds.
+pub(crate) fn refuse_living(places: &Places) -> Result<()> {
+    let Ok(file) = File::open(&places.directory) else { return Ok(()) };
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(RuntimeError::refused(
+            format!("make the state directory {}", places.directory.display()),
+            "a container with this id is running",
+        )),
+    }
+}

@@ -1,0 +1,92 @@
+//! Where the container's standard streams go.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use crate::error::{During, Result};
+
+/// One standard stream.
+#[derive(Debug, Default)]
+pub enum Stream {
+    /// The launcher's own.
+    #[default]
+    Inherit,
+    /// `/dev/null`.
+    Null,
+    /// This descriptor.
+    Descriptor(OwnedFd),
+    /// Appended to the file `log` in the container's state directory.
+    Log,
+}
+
+/// The three standard streams. With a terminal (`process.terminal`) they are the pseudo-terminal instead, and
+/// [`crate::Running::wait`] copies between it and the launcher's own streams; then only `stdin` is looked at: anything
+/// but `Inherit` leaves the terminal without input.
+#[derive(Debug, Default)]
+pub struct Stdio {
+    /// Standard input.
+    pub stdin: Stream,
+    /// Standard output.
+    pub stdout: Stream,
+    /// Standard error.
+    pub stderr: Stream,
+}
+
+impl Stdio {
+    /// All three inherited (`docker run -i`).
+    pub fn inherit() -> Stdio {
+        Stdio::default()
+    }
+
+    /// Output inherited, input from /dev/null (`docker run` without `-i`).
+    pub fn without_input() -> Stdio {
+        Stdio { stdin: Stream::Null, ..Stdio::default() }
+    }
+
+    /// The streams of a container that runs on by itself (`docker run -d`).
+    pub fn detached() -> Stdio {
+        Stdio { stdin: Stream::Null, stdout: Stream::Log, stderr: Stream::Log }
+    }
+
+    /// Opens the log, if one is wanted, in the state directory.
+    pub(crate) fn open_log(&mut self, directory: &Path) -> Result<()> {
+        for stream in [&mut self.stdin, &mut self.stdout, &mut self.stderr] {
+            if matches!(stream, Stream::Log) {
+                let path = directory.join("log");
+                let mut options = File::options();
+                options.create(true).append(true).mode(0o600);
+                let file = options.open(&path).during(|| format!("open {}", path.display()))?;
+                *stream = Stream::Descriptor(file.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// In the child: puts the streams on descriptors 0, 1 and 2.
+    pub(crate) fn apply(&self) -> Result<()> {
+        let streams = [(&self.stdin, 0, "stdin"), (&self.stdout, 1, "stdout"), (&self.stderr, 2, "stderr")];
+        for (stream, number, name) in streams {
+            let null;
+            let source = match stream {
+                Stream::Inherit | Stream::Log => continue,
+                Stream::Null => {
+                    let mut options = File::options();
+                    null = options.read(true).write(true).open("/dev/null").during(|| "open /dev/null")?;
+                    null.as_fd()
+                }
+                Stream::Descriptor(fd) => fd.as_fd(),
+            };
+            match number {
+                0 => dup2_stdin(source),
+                1 => dup2_stdout(source),
+                _ => dup2_stderr(source),
+            }
+            .during(|| format!("connect {name}"))?;
+        }
+        Ok(())
+    }
+}

@@ -233,15 +233,13 @@ fn enable(
     }
     if !required.is_empty() {
         let controllers = required.join(" ");
-        write_file(dir, "cgroup.subtree_control", &controllers).map_err(|errno| match errno {
-            // The directory was removed under us: start again.
-            Errno::ENODEV => CgroupError::os("write", path.join("cgroup.subtree_control"), errno),
-            _ => CgroupError::Enable {
-                controllers,
-                dir: path.to_owned(),
-                errno,
-                hint: enable_hint(path, errno),
-            },
+        write_file(dir, "cgroup.subtree_control", &controllers).map_err(|errno| {
+            // In a directory that was removed under us no file opens, and the ENOENT is not about the controller:
+            // start again.
+            if read_file(dir, "cgroup.controllers").is_err() {
+                return CgroupError::os("write", path.join("cgroup.subtree_control"), Errno::ENOENT);
+            }
+            CgroupError::Enable { controllers, dir: path.to_owned(), errno, hint: enable_hint(path, errno) }
         })?;
     }
     for name in wanted {

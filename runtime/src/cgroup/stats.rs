@@ -21,7 +21,7 @@ pub struct Stats {
     pub pids: Option<u64>,
     /// The most tasks allowed here.
     pub pids_max: Option<Limit>,
-    /// Processes killed for want of memory within this cgroup's limit, children's included.
+    /// Processes of this cgroup killed for want of memory; on v2 those of its children too.
     pub oom_kills: Option<u64>,
 }
 

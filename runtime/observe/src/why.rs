@@ -1,0 +1,81 @@
+//! The words of an [`Observed::Unknown`]: operation, errno by name, and the privilege that is missing.
+//!
+//! Pids are written `PID`, so that the same refusal reads the same for every target.
+
+use nix::errno::Errno;
+use plim_model::Observed;
+use plim_model::parse::ParseError;
+
+/// Why one read of the kernel's text did not give a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    /// A system call was refused.
+    Errno(Errno),
+    /// There was more than the bound, which no honest kernel file has.
+    TooLong(usize),
+    /// The text did not have its documented shape.
+    Shape(String),
+}
+
+impl From<Errno> for ReadError {
+    fn from(errno: Errno) -> Self {
+        ReadError::Errno(errno)
+    }
+}
+
+impl From<ParseError> for ReadError {
+    fn from(error: ParseError) -> Self {
+        ReadError::Shape(error.to_string())
+    }
+}
+
+/// `EACCES (permission denied)`.
+pub(crate) fn errno_text(errno: Errno) -> String {
+    format!("{errno:?} ({})", errno.desc().to_lowercase())
+}
+
+/// The reason for a refused operation, with the capability that would allow it when the errno is a refusal.
+pub(crate) fn refusal(operation: &str, errno: Errno, needs: Option<&str>) -> String {
+    match (errno, needs) {
+        (Errno::EACCES | Errno::EPERM, Some(needs)) => {
+            format!("{operation}: {}; needs {needs}", errno_text(errno))
+        }
+        _ => format!("{operation}: {}", errno_text(errno)),
+    }
+}
+
+/// Turns a read into an observation: ENOENT is a feature that this kernel does not have, the rest is not known.
+pub(crate) fn observed<T>(operation: &str, needs: Option<&str>, result: Result<T, ReadError>) -> Observed<T> {
+    match result {
+        Ok(value) => Observed::Present(value),
+        Err(ReadError::Errno(Errno::ENOENT)) => Observed::Absent,
+        Err(ReadError::Errno(errno)) => Observed::Unknown(refusal(operation, errno, needs)),
+        Err(ReadError::TooLong(limit)) => {
+            Observed::Unknown(format!("{operation}: more than the {limit} bytes that are read"))
+        }
+        Err(ReadError::Shape(problem)) => Observed::Unknown(format!("{operation}: {problem}")),
+    }
+}
+
+/// The capability that passes the kernel's PTRACE_MODE_READ check (ptrace(2)).
+pub(crate) const PTRACE: Option<&str> = Some("CAP_SYS_PTRACE over the target");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_absent_and_a_refusal_is_unknown_with_its_reason() {
+        assert_eq!(observed::<()>("read x", PTRACE, Err(Errno::ENOENT.into())), Observed::Absent);
+        assert_eq!(
+            observed::<()>("read x", PTRACE, Err(Errno::EACCES.into())),
+            Observed::Unknown(
+                "read x: EACCES (permission denied); needs CAP_SYS_PTRACE over the target".to_owned()
+            )
+        );
+        assert_eq!(
+            observed::<()>("read x", PTRACE, Err(Errno::EIO.into())),
+            Observed::Unknown("read x: EIO (i/o error)".to_owned())
+        );
+    }
+}

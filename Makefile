@@ -90,7 +90,7 @@ clean: ## remove what was built (downloaded kernels stay in their cache)
 release: FORCE
 	@cargo build --release --quiet $(CARGO_FLAGS) --workspace --bins
 unit: FORCE
-	@cargo test $(CARGO_FLAGS) --workspace
+	@cargo test $(CARGO_FLAGS) --workspace --no-fail-fast -- $(UNIT_FLAGS)
 clippy: FORCE
 	@cargo clippy --quiet $(CARGO_FLAGS) --workspace --all-targets -- $(CLIPPY_FLAGS)
 where: FORCE

@@ -15,10 +15,12 @@ missing=$(have qemu-system-x86_64 timeout) || die "needed to boot a kernel and n
 
 mkdir -p "$directory"
 : >"$directory/data"
+truncate -s 16M "$directory/disk"
 timeout --kill-after=10 "$seconds" qemu-system-x86_64 \
 	-machine q35 -cpu max -accel tcg -smp 1 -m "${PLIM_VM_MEGABYTES:-1024}" \
 	-display none -no-reboot -nodefaults \
 	-serial "file:$directory/console" -serial "file:$directory/data" \
+	-drive "file=$directory/disk,format=raw,if=virtio" \
 	-kernel "$cache/$series/vmlinuz" -initrd "$initramfs" \
 	-append "console=ttyS0 panic=-1 quiet${PLIM_VM_APPEND:+ $PLIM_VM_APPEND}" \
 	</dev/null >"$directory/qemu" 2>&1 || ended=$?

@@ -11,9 +11,9 @@ set -euo pipefail
 
 # Modules that a container, or a test of one, needs and that Debian does not build into the cloud kernels.
 #   overlay   the host's root as a read-only lower layer
-#   brd       a disk in memory: a device for the io limits to be tested on
+#   virtio_pci virtio_blk  the disk /dev/vda: a device for the io limits to be tested on
 #   veth, dummy  network devices, to see that they stay outside
-wanted_modules='overlay brd veth dummy'
+wanted_modules='overlay virtio_pci virtio_blk veth dummy'
 
 refresh=no
 if [ "${1:-}" = --refresh ]; then
@@ -89,6 +89,7 @@ unpack_modules() {
 	}
 	mkdir -p "$to"
 	: >"$to/order"
+	echo "$wanted_modules" >"$to/wanted"
 	for name in $wanted_modules; do add_module "$name"; done
 }
 
@@ -137,5 +138,7 @@ mkdir -p "$cache"
 for series in "${wanted[@]}"; do
 	suite=$(suite_of "$series")
 	[ -n "$suite" ] || die "unknown kernel \"$series\"; known: $(all_series | tr '\n' ' ')"
-	if [ "$refresh" = yes ] || [ ! -e "$cache/$series/vmlinuz" ]; then fetch "$series" "$suite"; fi
+	# A cache from before a change of the list of modules is as good as none.
+	have_modules=$(cat "$cache/$series/modules/wanted" 2>/dev/null || true)
+	if [ "$refresh" = yes ] || [ "$have_modules" != "$wanted_modules" ]; then fetch "$series" "$suite"; fi
 done

@@ -38,8 +38,8 @@ for program; do add "${program%%=*}" "${program#*=}"; done
 
 # What name look-ups (`--user nobody`) and tools expect of any host.
 printf '%s\n' root:x:0:0:root:/root:/bin/sh daemon:x:1:1::/:/bin/false nobody:x:65534:65534::/:/bin/false \
-	plim:x:1000:1000::/home:/bin/sh >"$root/etc/passwd"
-printf '%s\n' root:x:0: daemon:x:1: tty:x:5: nogroup:x:65534: plim:x:1000: >"$root/etc/group"
+	plim:x:1000:1000::/home:/bin/sh tcpdump:x:100:100::/:/bin/false >"$root/etc/passwd"
+printf '%s\n' root:x:0: daemon:x:1: tty:x:5: nogroup:x:65534: plim:x:1000: tcpdump:x:100: >"$root/etc/group"
 printf '%s\n' plim:100000:65536 | tee "$root/etc/subuid" >"$root/etc/subgid"
 echo '127.0.0.1 localhost' >"$root/etc/hosts"
 echo "PRETTY_NAME=\"guest of policy-tests/kernels ($series)\"" >"$root/etc/os-release"

@@ -48,10 +48,13 @@ if [ "$job" = suite ]; then
 	done
 	echo "launcher=$launcher" >"$work/job.conf"
 	extra+=("$work/job.conf=/job.conf")
-	if [ -e "$here/../expect/vm" ]; then extra+=("$here/../expect/vm=/expect"); fi
+	if [ -e "$here/../expect/vm.txt" ]; then extra+=("$here/../expect/vm.txt=/expect"); fi
 fi
-runc=$(PATH=$PATH:/usr/sbin:/sbin command -v runc || true)
-if [ -n "$runc" ]; then extra+=("$runc=/usr/bin/runc"); fi
+# Programs of this machine that the suite uses, with their libraries.
+for name in runc tcpdump; do
+	program=$(PATH=$PATH:/usr/sbin:/sbin command -v "$name" || true)
+	if [ -n "$program" ]; then extra+=("$program=/usr/bin/$name"); fi
+done
 
 booted=()
 for series in "${wanted[@]}"; do

@@ -10,6 +10,7 @@
 //! eat-memory BYTES | fork N | burn-cpu MS | exit N | die SIGNAL | echo WORD… | cat | orphans | children
 //! leak-fd CMD… | mask-exit CMD… | deaf CMD…   broken on purpose, for the tests of the tests
 //! ```
+//! Called as `/…/true` it ends at once with 0: the command that the bench starts.
 #![allow(clippy::print_stdout, reason = "stdout is this program's only voice")]
 
 mod load;
@@ -21,6 +22,9 @@ mod tries;
 
 fn main() {
     let args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    if args.first().is_some_and(|name| name.ends_with("/true")) {
+        std::process::exit(0);
+    }
     let rest = args.get(2..).unwrap_or_default();
     let code = match args.get(1).map(String::as_str) {
         Some("report") => report::print(),

@@ -15,12 +15,16 @@ pub(crate) fn print() -> i32 {
         let line = status.lines().find(|line| line.split(':').next() == Some(name))?;
         Some(line.split_once(':')?.1.split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    let caps: BTreeMap<&str, Option<String>> =
-        [("inheritable", "CapInh"), ("permitted", "CapPrm"), ("effective", "CapEff"), ("bounding", "CapBnd"),
-            ("ambient", "CapAmb")]
-        .into_iter()
-        .map(|(name, key)| (name, field(key)))
-        .collect();
+    let caps: BTreeMap<&str, Option<String>> = [
+        ("inheritable", "CapInh"),
+        ("permitted", "CapPrm"),
+        ("effective", "CapEff"),
+        ("bounding", "CapBnd"),
+        ("ambient", "CapAmb"),
+    ]
+    .into_iter()
+    .map(|(name, key)| (name, field(key)))
+    .collect();
     let report = json!({
         "pid": std::process::id(),
         "uid": field("Uid"), "gid": field("Gid"), "groups": field("Groups"), "umask": field("Umask"),
@@ -137,7 +141,11 @@ pub(crate) fn look(path: &str) -> &'static str {
     use std::io::Read;
     let Ok(meta) = fs::metadata(path) else { return "absent" };
     if meta.is_dir() {
-        return if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) { "empty" } else { "open" };
+        return if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
+            "empty"
+        } else {
+            "open"
+        };
     }
     let mut byte = [0];
     match fs::File::open(path).and_then(|mut file| file.read(&mut byte)) {

@@ -23,9 +23,14 @@ pub(crate) fn run(words: &[String]) -> i32 {
 fn verdict(call: &[String]) -> String {
     let word = |index: usize| call.get(index).map_or("", String::as_str);
     match word(0) {
-        "read" => return fs::read_to_string(word(1)).map_or_else(|e| io_name(&e), |text| text.trim_end().to_owned()),
+        "read" => {
+            return fs::read_to_string(word(1))
+                .map_or_else(|e| io_name(&e), |text| text.trim_end().to_owned());
+        }
         "look" => return report::look(word(1)).to_owned(),
-        "readlink" => return fs::read_link(word(1)).map_or_else(|e| io_name(&e), |path| path.display().to_string()),
+        "readlink" => {
+            return fs::read_link(word(1)).map_or_else(|e| io_name(&e), |path| path.display().to_string());
+        }
         "list" => {
             let entries = match fs::read_dir(word(1)) {
                 Ok(entries) => entries,
@@ -97,16 +102,16 @@ fn attempt(call: &[String]) -> Raw {
     let word = |index: usize| call.get(index).map_or("", String::as_str);
     let value = |index: usize| integer(word(index)).unwrap_or(0);
     match word(0) {
-        "syscall" => sys::native(i64::try_from(value(1)).unwrap_or(-1), six(call.get(2..).unwrap_or_default())),
+        "syscall" => {
+            sys::native(i64::try_from(value(1)).unwrap_or(-1), six(call.get(2..).unwrap_or_default()))
+        }
         "int80" => sys::int80(i64::try_from(value(1)).unwrap_or(-1), six(call.get(2..).unwrap_or_default())),
         "socket" => {
             // AF_PACKET 17, AF_INET 2, AF_UNIX 1, AF_NETLINK 16; type and protocol follow.
             let kind = if word(2).is_empty() { 2 } else { value(2) };
             sys::native(libc::SYS_socket, [value(1), kind, value(3), 0, 0, 0])
         }
-        "mount-tmpfs" => {
-            sys::native(libc::SYS_mount, [path("tmpfs"), path(word(1)), path("tmpfs"), 0, 0, 0])
-        }
+        "mount-tmpfs" => sys::native(libc::SYS_mount, [path("tmpfs"), path(word(1)), path("tmpfs"), 0, 0, 0]),
         "mount-proc" => sys::native(libc::SYS_mount, [path("proc"), path(word(1)), path("proc"), 0, 0, 0]),
         "remount-rw" => {
             let flags = libc::MS_REMOUNT | libc::MS_BIND;
@@ -116,18 +121,20 @@ fn attempt(call: &[String]) -> Raw {
         "mknod" => {
             // mknod PATH c|b MAJOR MINOR
             let kind = if word(2) == "b" { libc::S_IFBLK } else { libc::S_IFCHR };
-            let device = libc::makedev(
-                u32::try_from(value(3)).unwrap_or(0),
-                u32::try_from(value(4)).unwrap_or(0),
-            );
-            let made = sys::native(libc::SYS_mknodat, [at(), path(word(1)), u64::from(kind | 0o600), device, 0, 0]);
+            let device =
+                libc::makedev(u32::try_from(value(3)).unwrap_or(0), u32::try_from(value(4)).unwrap_or(0));
+            let made =
+                sys::native(libc::SYS_mknodat, [at(), path(word(1)), u64::from(kind | 0o600), device, 0, 0]);
             made.and_then(|_| io(fs::OpenOptions::new().read(true).open(word(1))))
         }
         "open" => io(fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(word(1))),
-        "open-rw" => io(fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(word(1))),
-        "write" => io(fs::OpenOptions::new().write(true).open(word(1)).and_then(|mut file| {
-            std::io::Write::write_all(&mut file, word(2).as_bytes())
-        })),
+        "open-rw" => {
+            io(fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(word(1)))
+        }
+        "write" => io(fs::OpenOptions::new()
+            .write(true)
+            .open(word(1))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, word(2).as_bytes()))),
         "create" => io(fs::write(word(1), word(2))),
         "mkdir" => io(fs::create_dir(word(1))),
         "unlink" => io(fs::remove_file(word(1))),
@@ -135,20 +142,25 @@ fn attempt(call: &[String]) -> Raw {
         "chown" => sys::native(libc::SYS_fchownat, [at(), path(word(1)), value(2), value(2), 0, 0]),
         "chroot" => sys::native(libc::SYS_chroot, [path(word(1)), 0, 0, 0, 0, 0]),
         "setuid" => sys::native(libc::SYS_setuid, [value(1), 0, 0, 0, 0, 0]),
-        "sethostname" => sys::native(libc::SYS_sethostname, [path(word(1)), word(1).len() as u64, 0, 0, 0, 0]),
+        "sethostname" => {
+            sys::native(libc::SYS_sethostname, [path(word(1)), word(1).len() as u64, 0, 0, 0, 0])
+        }
         "ptrace-traceme" => sys::native(libc::SYS_ptrace, [0; 6]),
         "kill" => sys::native(libc::SYS_kill, [value(1), value(2), 0, 0, 0, 0]),
         "unshare" => sys::native(libc::SYS_unshare, [value(1), 0, 0, 0, 0, 0]),
         "setns" => {
             use std::os::fd::AsRawFd;
             match fs::File::open(word(1)) {
-                Ok(file) => sys::native(libc::SYS_setns, [u64::from(file.as_raw_fd().unsigned_abs()), 0, 0, 0, 0, 0]),
+                Ok(file) => {
+                    sys::native(libc::SYS_setns, [u64::from(file.as_raw_fd().unsigned_abs()), 0, 0, 0, 0, 0])
+                }
                 Err(error) => Err(error.raw_os_error().unwrap_or(libc::EIO)),
             }
         }
         "exec" => Err(sys::exec(call.get(1..).unwrap_or_default())),
-        "udp" => io(std::net::UdpSocket::bind("127.0.0.1:0")
-            .and_then(|socket| socket.send_to(b"plimsoll", ("127.0.0.1", u16::try_from(value(1)).unwrap_or(9))))),
+        "udp" => io(std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| {
+            socket.send_to(b"plimsoll", ("127.0.0.1", u16::try_from(value(1)).unwrap_or(9)))
+        })),
         _ => Err(255),
     }
 }

@@ -1,0 +1,82 @@
+//! Running plim's own command lines, where the promise is of an option and not of an OCI config.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::launcher::{Ctx, Outcome, Running};
+use crate::spec::Case;
+
+/// The path of a program on PATH.
+pub fn which(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+impl Ctx {
+    /// `plim-run OPTIONS --rootfs DIR -- /bin/witness ARGS`, with the weakening's option if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn plim_start(&self, options: &[&str], args: &[&str]) -> Result<Running> {
+        let case = self.case(&[])?;
+        let rootfs = case.rootfs.display().to_string();
+        let mut all = vec!["--rootfs", &rootfs];
+        all.extend(options);
+        let mut command = vec!["/bin/witness"];
+        command.extend(args);
+        self.plim_command(case, &all, &command)
+    }
+
+    /// `plim-run OPTIONS -- COMMAND` over the host's own root, with the witness mounted at /witness.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn plim_host_start(&self, options: &[&str], command: &[&str]) -> Result<Running> {
+        let volume = format!("{}:/witness:ro", self.witness().canonicalize()?.display());
+        let mut all = vec!["-v", &volume];
+        all.extend(options);
+        self.plim_command(self.case(&[])?, &all, command)
+    }
+
+    fn plim_command(&self, case: Case, options: &[&str], words: &[&str]) -> Result<Running> {
+        let mut command = Command::new(self.bin.join("plim-run"));
+        command.args(["--name", &case.tag, "-e", &format!("PLIM_TEST_TAG={}", case.tag)]).args(options);
+        if let Some(weakening) = self.weakening {
+            command.args(weakening.options());
+        }
+        command.arg("--").args(words);
+        self.start_command(&mut command, case)
+    }
+
+    /// [`Ctx::plim_start`] to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end.
+    pub fn plim(&self, options: &[&str], args: &[&str]) -> Result<Outcome> {
+        self.plim_start(options, args)?.finish()
+    }
+
+    /// [`Ctx::plim_host_start`] to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end.
+    pub fn plim_host(&self, options: &[&str], command: &[&str]) -> Result<Outcome> {
+        self.plim_host_start(options, command)?.finish()
+    }
+
+    /// One of the other built programs (`plim-inspect`, `plim-diff`) to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn tool(&self, name: &str, args: &[&str]) -> Result<Outcome> {
+        let output =
+            Command::new(self.bin.join(name)).args(args).output().with_context(|| name.to_owned())?;
+        Ok(Outcome {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}

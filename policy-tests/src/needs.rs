@@ -1,0 +1,87 @@
+//! What a test needs of the machine and of the launcher. A missing need skips the test and says so.
+
+use std::path::Path;
+
+use crate::launcher::{Ctx, Engine};
+use crate::{cli, host};
+
+/// One need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The launcher is plim: the test is of plim's own options or promises.
+    Plim,
+    /// Effective uid 0.
+    Root,
+    /// A cgroup controller, on v1 or v2.
+    Controller(&'static str),
+    /// A controller on v1.
+    V1(&'static str),
+    /// A controller on v2.
+    V2(&'static str),
+    /// A capability of the caller, by number, with its name.
+    Capability(u8, &'static str),
+    /// At least this kernel.
+    Kernel(u32, u32),
+    /// A program on the host's PATH.
+    Program(&'static str),
+    /// One of the built programs.
+    Built(&'static str),
+    /// The 32-bit gate (x86 with IA32 emulation).
+    Ia32,
+    /// A file on the host.
+    File(&'static str),
+    /// More than one processor.
+    Processors(usize),
+}
+
+impl Need {
+    /// Why the need is not met here; `None` when it is.
+    pub fn missing(self, ctx: &Ctx) -> Option<String> {
+        let unless = |met: bool, why: String| (!met).then_some(why);
+        match self {
+            Need::Plim => unless(ctx.engine == Engine::Plim, "a promise of plim alone".to_owned()),
+            Need::Root => unless(nix::unistd::geteuid().is_root(), "root".to_owned()),
+            Need::Controller(name) => {
+                unless(host::controller(name).is_some(), format!("cgroup controller {name}"))
+            }
+            Need::V1(name) => {
+                unless(host::controller(name) == Some(host::CgroupKind::V1), format!("cgroup v1 {name}"))
+            }
+            Need::V2(name) => {
+                unless(host::controller(name) == Some(host::CgroupKind::V2), format!("cgroup v2 {name}"))
+            }
+            Need::Capability(number, name) => unless(holds(number), format!("capability {name}")),
+            Need::Kernel(major, minor) => {
+                let (have, text) = kernel();
+                unless(have >= (major, minor), format!("Linux {major}.{minor}, this is {text}"))
+            }
+            Need::Program(name) => unless(cli::which(name).is_some(), format!("program {name}")),
+            Need::Built(name) => {
+                unless(ctx.bin.join(name).exists(), format!("{name} in {}", ctx.bin.display()))
+            }
+            Need::Ia32 => {
+                let probe = std::process::Command::new(ctx.witness()).args(["try", "int80", "20"]).output();
+                let works = probe.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("\"ok\""));
+                unless(works, "32-bit calls (int 0x80)".to_owned())
+            }
+            Need::File(path) => unless(Path::new(path).exists(), format!("file {path}")),
+            Need::Processors(count) => {
+                let have = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+                unless(have >= count, format!("{count} processors, there are {have}"))
+            }
+        }
+    }
+}
+
+fn holds(number: u8) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default();
+    u64::from_str_radix(line.trim(), 16).unwrap_or(0) >> number & 1 == 1
+}
+
+/// The kernel's major and minor number, and its release.
+pub fn kernel() -> ((u32, u32), String) {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let mut parts = text.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    ((parts.next().unwrap_or(0), parts.next().unwrap_or(0)), text)
+}

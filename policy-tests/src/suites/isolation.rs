@@ -1,0 +1,160 @@
+//! Isolation: the container has namespaces of its own and does not see the host's.
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::{expect_verdicts, text};
+use crate::{Ctx, Suite, Test, Weakening as W, host, same};
+
+/// The promise.
+pub const SUITE: Suite = Suite {
+    promise: "isolation",
+    tests: &[
+        Test {
+            name: "namespaces",
+            says: "mount, pid, network, ipc, uts and cgroup namespaces are new, seen from inside and outside",
+            needs: &[],
+            red_under: &[W::HostPid, W::HostNet, W::HostIpc, W::HostUts, W::HostCgroup],
+            run: namespaces,
+        },
+        Test {
+            name: "processes",
+            says: "the command is pid 1 and sees no process but its own",
+            needs: &[],
+            red_under: &[W::HostPid],
+            run: processes,
+        },
+        Test {
+            name: "network",
+            says: "the only interface is a loopback, and it is up",
+            needs: &[],
+            red_under: &[W::HostNet],
+            run: network,
+        },
+        Test {
+            name: "hostname",
+            says: "the hostname is the one that was asked for, and the host keeps its own",
+            needs: &[],
+            red_under: &[W::HostUts],
+            run: hostname,
+        },
+        Test {
+            name: "cgroup_view",
+            says: "the container sees its own cgroup as the root of every hierarchy",
+            needs: &[],
+            red_under: &[W::HostCgroup],
+            run: cgroup_view,
+        },
+        Test {
+            name: "no_new_namespaces",
+            says: "the container can make no user namespace and enter no other",
+            needs: &[],
+            red_under: &[W::NoSeccomp],
+            run: no_new_namespaces,
+        },
+        Test {
+            name: "user_namespace",
+            says: "with a user namespace, root inside is nobody outside",
+            needs: &[],
+            red_under: &[],
+            run: user_namespace,
+        },
+    ],
+};
+
+fn namespaces(ctx: &Ctx) -> Result<()> {
+    let mut running = ctx.start(ctx.case(&["hold", "20"])?)?;
+    running.wait_for("ready")?;
+    let pid = running.host_pid()?.to_string();
+    for kind in ["mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+        let (inside, ours) = (host::namespace(&pid, kind)?, host::namespace("self", kind)?);
+        ensure!(inside != ours, "the {kind} namespace is the host's, {ours}");
+    }
+    same(
+        "user namespace, which was not asked for",
+        host::namespace(&pid, "user")?,
+        host::namespace("self", "user")?,
+    )?;
+    running.signal(libc::SIGTERM);
+    running.finish()?;
+    let report = ctx.report(ctx.case(&["report"])?)?;
+    for kind in ["mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+        let inside = text(&report, &format!("/namespaces/{kind}"))?;
+        ensure!(
+            inside != host::namespace("self", kind)?,
+            "the {kind} namespace is the host's, seen from inside"
+        );
+    }
+    Ok(())
+}
+
+fn processes(ctx: &Ctx) -> Result<()> {
+    let report = ctx.report(ctx.case(&["report"])?)?;
+    same("pid", report["pid"].as_i64(), Some(1))?;
+    same("processes", report["processes"].clone(), json!(["1 witness"]))
+}
+
+fn network(ctx: &Ctx) -> Result<()> {
+    let report = ctx.report(ctx.case(&["report"])?)?;
+    // The kernel makes tunnel devices in every namespace when their modules are built in; none is up.
+    let interfaces = report["interfaces"].as_object().cloned().unwrap_or_default();
+    for name in interfaces.keys() {
+        let fallback =
+            ["tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];
+        ensure!(name == "lo" || fallback.contains(&name.as_str()), "there is an interface {name}");
+    }
+    ensure!(host::namespace("self", "net")? != text(&report, "/namespaces/net")?, "it is the host's network");
+    same("loopback is up", interfaces.get("lo").and_then(serde_json::Value::as_bool), Some(true))?;
+    expect_verdicts(ctx, |case| case, &[("udp 9", "ok")])
+}
+
+fn hostname(ctx: &Ctx) -> Result<()> {
+    let before = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
+    let report = ctx.report(ctx.case(&["report"])?)?;
+    same("hostname", text(&report, "/hostname")?, "plimtest")?;
+    same("the host's name", std::fs::read_to_string("/proc/sys/kernel/hostname")?, before)
+}
+
+fn cgroup_view(ctx: &Ctx) -> Result<()> {
+    let report = ctx.report(ctx.case(&["report"])?)?;
+    for line in text(&report, "/cgroup")?.lines() {
+        // Hierarchies that the launcher does not manage may show as a place above the namespace's root.
+        let (names, path) =
+            line.split_once(':').map_or(("", ""), |(_, rest)| rest.split_once(':').unwrap_or(("", "")));
+        ensure!(path == "/" || names.contains("name="), "{line} tells of the host's tree");
+        ensure!(!path.contains("plimtest"), "{line} tells the cgroup's name on the host");
+    }
+    Ok(())
+}
+
+fn no_new_namespaces(ctx: &Ctx) -> Result<()> {
+    // CLONE_NEWUSER is 0x10000000; setns to one's own namespace is refused before it is looked at.
+    let table = [
+        ("unshare 0x10000000", "EPERM"),
+        ("syscall 56 0x10000011", "EPERM"),
+        ("setns /proc/self/ns/uts", "EPERM"),
+    ];
+    expect_verdicts(ctx, |case| case, &table)
+}
+
+fn user_namespace(ctx: &Ctx) -> Result<()> {
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let case = ctx.case(&["hold", "20"])?;
+    let mut case = case.with("/linux/uidMappings", map.clone()).with("/linux/gidMappings", map);
+    if let Some(list) = case.spec["linux"]["namespaces"].as_array_mut() {
+        list.push(json!({"type": "user"}));
+    }
+    let mut running = ctx.start(case)?;
+    running.wait_for("ready")?;
+    let pid = running.host_pid()?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    same("uid on the host", uid.split_whitespace().next(), Some("100000"))?;
+    let map = std::fs::read_to_string(format!("/proc/{pid}/uid_map"))?;
+    same("uid_map", map.split_whitespace().collect::<Vec<_>>(), vec!["0", "100000", "65536"])?;
+    ensure!(
+        host::namespace(&pid.to_string(), "user")? != host::namespace("self", "user")?,
+        "no user namespace"
+    );
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Docker's defaults, each with where Docker states it (moby `daemon/pkg/oci`, containerd and runc for the rest).
+
+use plim_model::{Capability, CapabilitySet};
+use plim_runtime::config::{DeviceRule, Mount};
+
+/// The seccomp profile of a container that is not privileged.
+pub(crate) const SECCOMP_PRESET: &str = "docker-default";
+
+/// moby `daemon/pkg/oci/defaults.go`, defaultUnixPathEnv.
+pub(crate) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What starts empty when the root is the host's own: other people's files and sockets to services of the host.
+pub(crate) const PRIVATE_DIRECTORIES: [&str; 5] = ["/tmp", "/run", "/home", "/root", "/var/lib"];
+
+/// moby `daemon/pkg/oci/caps/defaults.go`.
+pub(crate) fn capabilities() -> CapabilitySet {
+    const NUMBERS: [u8; 14] = [
+        0,  // CAP_CHOWN
+        1,  // CAP_DAC_OVERRIDE
+        3,  // CAP_FOWNER
+        4,  // CAP_FSETID
+        5,  // CAP_KILL
+        6,  // CAP_SETGID
+        7,  // CAP_SETUID
+        8,  // CAP_SETPCAP
+        10, // CAP_NET_BIND_SERVICE
+        13, // CAP_NET_RAW
+        18, // CAP_SYS_CHROOT
+        27, // CAP_MKNOD
+        29, // CAP_AUDIT_WRITE
+        31, // CAP_SETFCAP
+    ];
+    NUMBERS.into_iter().filter_map(Capability::from_number).collect()
+}
+
+/// moby `daemon/pkg/oci/defaults.go`, defaultLinuxMaskedPaths, less the thermal throttle counters, which depend on the
+/// machine and are added by [`thermal_paths`].
+pub(crate) const MASKED_PATHS: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts", // GHSA-6fw5-f8r9-fgfm: timing of key strokes
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap", // GHSA-jq35-85cj-fj4p: the power meter tells what the CPU computes
+    "/sys/firmware",
+];
+
+/// moby masks `thermal_throttle` of each possible CPU where it is there (GHSA-6fw5-f8r9-fgfm); `possible` is the
+/// kernel's list in /sys/devices/system/cpu/possible.
+pub(crate) fn thermal_paths(possible: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    for range in possible.trim().split(',') {
+        let (low, high) = range.split_once('-').unwrap_or((range, range));
+        if let (Ok(low), Ok(high)) = (low.parse::<u32>(), high.parse::<u32>()) {
+            // CONFIG_NR_CPUS is at most 8192.
+            paths.extend(
+                (low..=high.min(8191)).map(|n| format!("/sys/devices/system/cpu/cpu{n}/thermal_throttle")),
+            );
+        }
+    }
+    paths
+}
+
+/// moby `daemon/pkg/oci/defaults.go`, ReadonlyPaths.
+pub(crate) const READ_ONLY_PATHS: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// moby `daemon/pkg/oci/defaults.go`, Mounts; `/dev/shm` gets its size as `daemon/oci_linux.go` (WithMounts) gives it.
+pub(crate) fn mounts(shm_bytes: u64) -> Vec<Mount> {
+    let shm_size = format!("size={shm_bytes}");
+    let mount = |destination: &str, fs_type: &str, source: &str, options: &[&str]| Mount {
+        destination: destination.to_owned(),
+        fs_type: fs_type.to_owned(),
+        source: source.to_owned(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+    };
+    vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev"]),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size]),
+    ]
+}
+
+/// The device cgroup: nothing, but what moby's default list and runc's AllowedDevices add to it, so that the config
+/// itself says all. Any node may be made (`m`), which gives no access.
+pub(crate) fn device_rules() -> Vec<DeviceRule> {
+    let allow = |kind, major, minor, access: &str| DeviceRule {
+        allow: true,
+        kind,
+        major,
+        minor,
+        access: access.to_owned(),
+    };
+    vec![
+        DeviceRule { allow: false, kind: 'a', major: None, minor: None, access: "rwm".to_owned() },
+        allow('c', None, None, "m"),
+        allow('b', None, None, "m"),
+        allow('c', Some(1), Some(3), "rwm"), // null
+        allow('c', Some(1), Some(5), "rwm"), // zero
+        allow('c', Some(1), Some(7), "rwm"), // full
+        allow('c', Some(1), Some(8), "rwm"), // random
+        allow('c', Some(1), Some(9), "rwm"), // urandom
+        allow('c', Some(5), Some(0), "rwm"), // tty
+        allow('c', Some(5), Some(1), "rwm"), // console
+        allow('c', Some(5), Some(2), "rwm"), // ptmx
+        allow('c', Some(136), None, "rwm"),  // pseudo-terminals
+    ]
+}
+
+/// Every device, for `--privileged`.
+pub(crate) fn all_devices_rule() -> DeviceRule {
+    DeviceRule { allow: true, kind: 'a', major: None, minor: None, access: "rwm".to_owned() }
+}
+
+/// moby `daemon/oci_linux.go`, WithCommonOptions: a new network namespace lets anyone in it open low ports, and ping
+/// without a capability; the latter cannot be set in a user namespace, where the range of groups is not mapped.
+pub(crate) fn network_sysctls(user_namespace: bool) -> Vec<(&'static str, &'static str)> {
+    let mut list = vec![("net.ipv4.ip_unprivileged_port_start", "0")];
+    if !user_namespace {
+        list.push(("net.ipv4.ping_group_range", "0 2147483647"));
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thermal_paths_follow_the_kernels_list() {
+        assert_eq!(
+            thermal_paths("0-1,3\n"),
+            [
+                "/sys/devices/system/cpu/cpu0/thermal_throttle",
+                "/sys/devices/system/cpu/cpu1/thermal_throttle",
+                "/sys/devices/system/cpu/cpu3/thermal_throttle",
+            ]
+        );
+        assert!(thermal_paths("").is_empty());
+        assert!(thermal_paths("x-y").is_empty());
+    }
+
+    #[test]
+    fn the_first_device_rule_denies_everything() {
+        let rules = device_rules();
+        assert!(!rules[0].allow && rules[0].kind == 'a');
+        assert!(rules[1..].iter().all(|rule| rule.allow));
+        // No block device can be opened, and no memory device (1:1 mem, 1:2 kmem, 1:4 port).
+        assert!(rules[1..].iter().all(|rule| rule.kind == 'c' || rule.access == "m"));
+        assert!(
+            !rules
+                .iter()
+                .any(|r| r.allow && r.major == Some(1) && [Some(1), Some(2), Some(4)].contains(&r.minor))
+        );
+    }
+}

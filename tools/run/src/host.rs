@@ -1,0 +1,194 @@
+//! [`World`] on the real machine.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use caps::CapSet;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::resource::{Resource, getrlimit};
+use plim_model::rlimit::Limit;
+use plim_model::{Capability, CapabilitySet};
+use plim_seccomp::arch::Arch;
+use plim_seccomp::resolve::KernelVersion;
+
+use crate::world::{Facts, HostDevice, PathKind, World};
+
+/// More than any passwd file that fits its purpose; it is the container's, so it is bounded.
+const MAX_ROOT_FILE_BYTES: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// The machine this runs on.
+pub(crate) struct Host;
+
+/// The facts, at the cost of a few system calls.
+///
+/// # Errors
+/// An architecture or kernel release that is not understood; capabilities that cannot be read.
+pub(crate) fn facts() -> Result<Facts> {
+    let names = nix::sys::utsname::uname().context("uname")?;
+    let release = names.release().to_str().ok_or_else(|| anyhow!("the kernel release is not UTF-8"))?;
+    let arch = std::env::consts::ARCH;
+    let permitted = set(CapSet::Permitted)?;
+    let bounding = set(CapSet::Bounding)?;
+    Ok(Facts {
+        uid: nix::unistd::geteuid().as_raw(),
+        gid: nix::unistd::getegid().as_raw(),
+        held: permitted.intersection(bounding),
+        arch: Arch::from_name(arch).ok_or_else(|| anyhow!("the architecture {arch} is not supported"))?,
+        kernel: KernelVersion::from_release(release)
+            .ok_or_else(|| anyhow!("the kernel release {release:?} is not understood"))?,
+        host_name: names.nodename().to_string_lossy().into_owned(),
+    })
+}
+
+fn set(which: CapSet) -> Result<CapabilitySet> {
+    let read = caps::read(None, which).with_context(|| format!("read the {which:?} capabilities"))?;
+    Ok(read.into_iter().filter_map(|cap| Capability::from_number(cap.index())).collect())
+}
+
+fn device(metadata: &std::fs::Metadata) -> Option<HostDevice> {
+    let kind = metadata.file_type();
+    let kind = if kind.is_block_device() {
+        'b'
+    } else if kind.is_char_device() {
+        'c'
+    } else {
+        return None;
+    };
+    let number = |n: u64| u32::try_from(n).ok();
+    Some(HostDevice {
+        kind,
+        major: number(nix::sys::stat::major(metadata.rdev()))?,
+        minor: number(nix::sys::stat::minor(metadata.rdev()))?,
+        mode: metadata.permissions().mode() & 0o7777,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+    })
+}
+
+fn read_bounded(file: File, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = file.take(most + 1).read_to_end(&mut text)?;
+    if read as u64 > most {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
+            format!("it has more than {most} bytes"),
+        ));
+    }
+    Ok(text)
+}
+
+impl World for Host {
+    fn read_in_root(&self, root: &Path, path: &str) -> Result<Option<String>> {
+        let what = || format!("read {path} in {}", root.display());
+        let directory = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_DIRECTORY.bits() | OFlag::O_CLOEXEC.bits())
+            .open(root)
+            .with_context(what)?;
+        // RESOLVE_IN_ROOT: a symlink to /etc/passwd is the container's, never the host's. O_NONBLOCK: a pipe in its
+        // place does not stop us.
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let fd = match openat2(&directory, path, how) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+            Err(errno) => return Err(errno).with_context(what),
+        };
+        let file = File::from(fd);
+        if !file.metadata().with_context(what)?.is_file() {
+            bail!("{}: it is not a regular file", what());
+        }
+        let text = read_bounded(file, MAX_ROOT_FILE_BYTES).with_context(what)?;
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        read_bounded(File::open(path)?, MAX_FILE_BYTES)
+    }
+
+    fn kind(&self, path: &Path) -> std::io::Result<PathKind> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(match device(&metadata) {
+            Some(device) => PathKind::Device(device),
+            None if metadata.is_dir() => PathKind::Directory,
+            None => PathKind::Other,
+        })
+    }
+
+    fn canonical(&self, path: &Path) -> std::io::Result<PathBuf> {
+        path.canonicalize()
+    }
+
+    fn devices_below(&self, directory: &Path) -> std::io::Result<Vec<(PathBuf, HostDevice)>> {
+        // containerd `oci.getDevices`: what the container has of its own, or what is no device.
+        const SKIP: [&str; 7] = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"];
+        let mut found = Vec::new();
+        let mut left = vec![directory.to_owned()];
+        while let Some(directory) = left.pop() {
+            for entry in std::fs::read_dir(&directory)? {
+                let entry = entry?;
+                let metadata = match entry.metadata() {
+                    Ok(metadata) => metadata,
+                    // Devices come and go.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
+                if metadata.is_dir() {
+                    if !SKIP.iter().any(|name| entry.file_name() == *name) {
+                        left.push(entry.path());
+                    }
+                } else if let Some(device) = device(&metadata) {
+                    found.push((entry.path(), device));
+                }
+            }
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(found)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn container_pid(&self, name: &str) -> Result<i32> {
+        let found = plim_observe::find(None, name)?;
+        Ok(found.pid.0)
+    }
+
+    fn kernel_capabilities(&self) -> Result<CapabilitySet> {
+        const PATH: &str = "/proc/sys/kernel/cap_last_cap";
+        let text = std::fs::read_to_string(PATH).with_context(|| format!("read {PATH}"))?;
+        let last: u8 = text.trim().parse().with_context(|| format!("read {PATH}: found {text:?}"))?;
+        Ok((0..=last).filter_map(Capability::from_number).collect())
+    }
+
+    fn hard_limit(&self, name: &str) -> Option<Limit> {
+        let resource = match name {
+            "RLIMIT_AS" => Resource::RLIMIT_AS,
+            "RLIMIT_CORE" => Resource::RLIMIT_CORE,
+            "RLIMIT_CPU" => Resource::RLIMIT_CPU,
+            "RLIMIT_DATA" => Resource::RLIMIT_DATA,
+            "RLIMIT_FSIZE" => Resource::RLIMIT_FSIZE,
+            "RLIMIT_LOCKS" => Resource::RLIMIT_LOCKS,
+            "RLIMIT_MEMLOCK" => Resource::RLIMIT_MEMLOCK,
+            "RLIMIT_MSGQUEUE" => Resource::RLIMIT_MSGQUEUE,
+            "RLIMIT_NICE" => Resource::RLIMIT_NICE,
+            "RLIMIT_NOFILE" => Resource::RLIMIT_NOFILE,
+            "RLIMIT_NPROC" => Resource::RLIMIT_NPROC,
+            "RLIMIT_RSS" => Resource::RLIMIT_RSS,
+            "RLIMIT_RTPRIO" => Resource::RLIMIT_RTPRIO,
+            "RLIMIT_RTTIME" => Resource::RLIMIT_RTTIME,
+            "RLIMIT_SIGPENDING" => Resource::RLIMIT_SIGPENDING,
+            "RLIMIT_STACK" => Resource::RLIMIT_STACK,
+            _ => return None,
+        };
+        let (_, hard) = getrlimit(resource).ok()?;
+        Some(if hard == nix::sys::resource::RLIM_INFINITY { Limit::Max } else { Limit::Of(hard) })
+    }
+}

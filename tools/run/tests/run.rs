@@ -1,0 +1,170 @@
+//! Options seen from inside a running container, and exit statuses.
+
+mod common;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use common::{can_run, plim_run, stderr, stdout};
+
+/// Runs a shell line in a container and returns what it printed.
+#[track_caller]
+fn inside(options: &[&str], line: &str) -> String {
+    let out = plim_run(&[options, &["--", "sh", "-c", line]].concat());
+    assert_eq!(out.status.code(), Some(0), "{options:?} {line}: {}{}", stdout(&out), stderr(&out));
+    stdout(&out).trim_end().to_owned()
+}
+
+#[test]
+fn the_status_is_the_commands_own_or_dockers() {
+    if !can_run() {
+        return;
+    }
+    for (args, status) in [
+        (&["true"][..], 0),
+        (&["sh", "-c", "exit 7"], 7),
+        (&["--init", "sh", "-c", "kill -KILL $$"], 137),
+        (&["--init", "sh", "-c", "kill -TERM $$"], 143),
+        (&["no-such-program"], 127),
+        (&["/no/such/program"], 127),
+        (&["/etc/passwd"], 126),
+        (&["/etc"], 126),
+    ] {
+        let out = plim_run(args);
+        assert_eq!(out.status.code(), Some(status), "{args:?}: {}", stderr(&out));
+        if matches!(status, 126 | 127) {
+            assert_eq!(stderr(&out).lines().count(), 1, "{}", stderr(&out));
+        }
+    }
+}
+
+#[test]
+fn options_have_their_effect_inside() {
+    if !can_run() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("cargo"), "grain").unwrap();
+    let volume = format!("{}:/hold:ro", dir.path().display());
+    for (options, line, expected) in [
+        (&["-h", "box"][..], "hostname; echo $HOSTNAME", "box\nbox"),
+        (&["-e", "A=1", "-e", "B= x"], "echo \"$A$B\"", "1 x"),
+        (&["-w", "/made/for/it"], "pwd", "/made/for/it"),
+        (&["-u", "1234:77", "--group-add", "99"], "id -u; id -g; id -G", "1234\n77\n77 99"),
+        (&["-u", "daemon"], "grep CapEff /proc/self/status", "CapEff:\t0000000000000000"),
+        (&["-v", &volume], "cat /hold/cargo; touch /hold/x 2>/dev/null || echo refused", "grainrefused"),
+        (
+            &["--tmpfs", "/scratch:size=64k,mode=700"],
+            "stat -c %a /scratch; stat -f -c %T /scratch",
+            "700\ntmpfs",
+        ),
+        (&["--read-only"], "touch /x 2>/dev/null || echo refused", "refused"),
+        (&[], "touch /x && rm /x && echo taken", "taken"),
+        (&["--cap-drop", "ALL"], "grep CapBnd /proc/self/status", "CapBnd:\t0000000000000000"),
+        (
+            &["--cap-drop", "ALL", "--cap-add", "chown"],
+            "grep CapBnd /proc/self/status",
+            "CapBnd:\t0000000000000001",
+        ),
+        (&["--security-opt", "no-new-privileges"], "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1"),
+        (&["--security-opt", "seccomp=unconfined"], "grep Seccomp: /proc/self/status", "Seccomp:\t0"),
+        (&[], "grep -h Seccomp: /proc/self/status", "Seccomp:\t2"),
+        (&["--ulimit", "nofile=64:128"], "ulimit -Sn; ulimit -Hn", "64\n128"),
+        (&["--oom-score-adj", "500"], "cat /proc/self/oom_score_adj", "500"),
+        (&["--sysctl", "net.ipv4.ip_default_ttl=33"], "cat /proc/sys/net/ipv4/ip_default_ttl", "33"),
+        (&["--entrypoint", "echo"], "x", "sh -c x"),
+        (&["--shm-size", "1m"], "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2", "1024"),
+    ] {
+        assert_eq!(inside(options, line), expected, "{options:?} {line}");
+    }
+    assert!(!std::path::Path::new("/x").exists(), "the upper layer is thrown away");
+}
+
+#[test]
+fn standard_input_is_given_when_asked_for() {
+    if !can_run() {
+        return;
+    }
+    for (args, expected) in [(&["-i", "cat"][..], "ahoy"), (&["cat"], "")] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_plim-run"))
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The container that reads /dev/null may be gone before the pipe is written.
+        let _ = child.stdin.take().unwrap().write_all(b"ahoy");
+        let out = child.wait_with_output().unwrap();
+        assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(0), expected), "{args:?}");
+    }
+}
+
+#[test]
+fn a_printed_document_runs() {
+    if !can_run() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let spec = plim_run(&["--print-spec", "-h", "box", "--", "sh", "-c", "hostname; exit 3"]);
+    std::fs::write(dir.path().join("config.json"), &spec.stdout).unwrap();
+    let out = plim_run(&["--bundle", dir.path().to_str().unwrap()]);
+    assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(3), "box\n"), "{}", stderr(&out));
+}
+
+#[test]
+fn a_snapshot_is_taken_at_the_start() {
+    if !can_run() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("snapshot.json");
+    let out = plim_run(&[
+        "--snapshot",
+        path.to_str().unwrap(),
+        "--name",
+        "snapped",
+        "sh",
+        "-c",
+        "echo ran; exit 5",
+    ]);
+    assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(5), "ran\n"), "{}", stderr(&out));
+    let snapshot: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(snapshot["target"]["engine"], "plim");
+    assert_eq!(snapshot["target"]["name"], "snapped");
+    assert_eq!(snapshot["seccomp"]["filters"].as_array().unwrap().len(), 1);
+    assert_eq!(snapshot["capabilities"]["bounding"].as_array().unwrap().len(), 14);
+    assert_eq!(snapshot["namespaces"]["pid"]["shared_with_host"], false);
+}
+
+#[test]
+fn a_detached_container_prints_its_id_and_holds_its_name() {
+    if !can_run() {
+        return;
+    }
+    let name = format!("detached-{}", std::process::id());
+    let out = plim_run(&["-d", "--name", &name, "sleep", "2"]);
+    let id = stdout(&out).trim_end().to_owned();
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id:?}");
+    let state = format!("/run/plim/{id}/state.json");
+    assert!(std::path::Path::new(&state).exists());
+    let again = plim_run(&["--name", &name, "true"]);
+    assert_eq!(again.status.code(), Some(125));
+    assert!(stderr(&again).contains(&name), "{}", stderr(&again));
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    assert!(!std::path::Path::new(&state).exists(), "it is removed when it ends");
+    let out = plim_run(&["-d", "no-such-program"]);
+    assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(127), ""), "{}", stderr(&out));
+}
+
+#[test]
+fn namespaces_of_another_container_are_joined() {
+    if !can_run() {
+        return;
+    }
+    let name = format!("joined-{}", std::process::id());
+    assert_eq!(plim_run(&["-d", "--name", &name, "-h", "first", "sleep", "3"]).status.code(), Some(0));
+    let target = format!("container:{name}");
+    let seen = inside(&["--pid", &target, "--network", &target], "ps -ef 2>/dev/null | grep -c 'sleep [3]'");
+    assert_eq!(seen, "1");
+}

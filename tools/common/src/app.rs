@@ -53,6 +53,16 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
+/// Answers `--generate` for a tool with a frame of its own (`plim run`, whose statuses are Docker's); `None` when it was
+/// not asked.
+pub fn generate_if_asked(
+    name: &'static str,
+    command: impl FnOnce() -> clap::Command,
+) -> Option<anyhow::Result<u8>> {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().take(4).collect();
+    generate_request(&arguments).map(|what| generate(name, command(), &what))
+}
+
 /// What `--generate` asks for, when it stands alone.
 fn generate_request(arguments: &[std::ffi::OsString]) -> Option<String> {
     match arguments {

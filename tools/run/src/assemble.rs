@@ -49,7 +49,7 @@ pub(crate) fn assemble(
 
     let host_name = host_name(options, &identity, &chosen, facts)?;
     let asked = volumes::read(&options.volume, &options.mount, &options.tmpfs, world)?;
-    let resources = resources(options, world)?;
+    let resources = resources(options, facts, world)?;
     let masked = !(options.privileged || security.unmask);
     let seccomp = profile::filter(&security.seccomp, options.privileged, granted.set, facts, world)?;
     let may_raise = Capability::from_name("CAP_SYS_RESOURCE").is_some_and(|c| facts.held.contains(c));
@@ -207,19 +207,23 @@ struct Asked {
     nodes: Vec<plim_runtime::config::DeviceNode>,
 }
 
-fn resources(options: &Options, world: &impl World) -> Result<Asked> {
+/// The limits and devices that the options ask for.
+///
+/// A caller without root gets device rules only if it asks for a device: in its user namespace no node can be made and
+/// none on a mount of its own opens (user_namespaces(7), mount(8) nodev), and the rules would take a cgroup that it
+/// most often does not have.
+fn resources(options: &Options, facts: &Facts, world: &impl World) -> Result<Asked> {
     let mut limits = limits::resources(options, world)?;
     let (nodes, rules) = devices::read(&options.device, world)?;
     let extra: Vec<_> =
         options.device_cgroup_rule.iter().map(|text| devices::rule(text)).collect::<Result<_>>()?;
-    limits.device_rules = if options.privileged {
-        vec![defaults::all_devices_rule()]
-    } else {
-        let mut all = defaults::device_rules();
-        all.extend(rules);
-        all.extend(extra);
-        all
-    };
+    if options.privileged {
+        limits.device_rules = vec![defaults::all_devices_rule()];
+    } else if facts.uid == 0 || !rules.is_empty() || !extra.is_empty() {
+        limits.device_rules = defaults::device_rules();
+        limits.device_rules.extend(rules);
+        limits.device_rules.extend(extra);
+    }
     Ok(Asked { limits, nodes })
 }
 

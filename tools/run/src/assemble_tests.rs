@@ -377,6 +377,7 @@ fn without_root_there_is_always_a_user_namespace() {
     assert_eq!(maps.uid, [IdMapping { inside: 0, outside: 1000, count: 1 }]);
     assert_eq!(maps.gid, [IdMapping { inside: 0, outside: 100, count: 1 }]);
     assert_eq!(config.process.capabilities.bounding, defaults::capabilities());
+    assert_eq!(config.resources, Resources::default(), "no cgroup is needed");
     let pts = config.mounts.iter().find(|mount| mount.destination == "/dev/pts").unwrap();
     assert!(!pts.options.iter().any(|option| option == "gid=5"));
     for args in [&["--userns", "host", "true"][..], &["--privileged", "true"], &["-u", "5", "true"]] {

@@ -52,6 +52,9 @@ fn tell(message: &str) {
 }
 
 fn run() -> Result<u8, Failure> {
+    if let Some(answer) = plim_tools_common::app::generate_if_asked("plim-run", Options::command) {
+        return Ok(answer?);
+    }
     let matches = match Options::command().try_get_matches() {
         Ok(matches) => matches,
         Err(message) => {

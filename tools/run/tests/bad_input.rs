@@ -113,6 +113,15 @@ fn usage_errors_are_launcher_errors() {
 }
 
 #[test]
+fn completions_and_the_manual_come_from_the_same_definition() {
+    for (what, word) in [("bash", "--cap-add"), ("man", ".TH")] {
+        let out = plim_run(&["--generate", what]);
+        assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+        assert!(stdout(&out).contains(word), "{what}");
+    }
+}
+
+#[test]
 fn help_is_an_answer() {
     let out = plim_run(&["--help"]);
     assert_eq!(out.status.code(), Some(0));

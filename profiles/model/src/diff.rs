@@ -252,7 +252,7 @@ pub struct Diff {
     pub format: String,
     /// No change, and nothing that was needed is unknown.
     pub same: bool,
-    /// Sorted by area and path.
+    /// Sorted by area and path; verdicts on system calls by architecture and number.
     pub changes: Vec<Change>,
     /// What was needed and not observed; left out of the JSON when there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -262,8 +262,14 @@ pub struct Diff {
 impl Diff {
     /// Sorts, and decides `same`.
     pub fn new(mut changes: Vec<Change>, mut unknown: Vec<UnknownFact>) -> Diff {
-        // Stable: changes of verdicts come in the order of their syscall numbers already.
-        changes.sort_by(|x, y| (x.area, &x.path).cmp(&(y.area, &y.path)));
+        // Changes of verdicts keep the order in which they come, by architecture and number, behind the rest of the area.
+        changes.sort_by(|x, y| {
+            let key = |change: &Change| (change.area, change.seccomp.is_some());
+            key(x).cmp(&key(y)).then_with(|| match x.seccomp {
+                Some(_) => std::cmp::Ordering::Equal,
+                None => x.path.cmp(&y.path),
+            })
+        });
         unknown.sort();
         unknown.dedup();
         Diff {
@@ -275,9 +281,18 @@ impl Diff {
     }
 
     /// Whether no change shows that A reaches something that B does not. A change that is neither more nor less counts
-    /// against it. With [`Diff::unknown`] facts this alone is no proof.
+    /// against it, except between two ways to refuse a call (another error number) or two ways to make it (logged or
+    /// not). With [`Diff::unknown`] facts this alone is no proof.
     pub fn a_within_b(&self) -> bool {
-        self.changes.iter().all(|change| change.effect == Effect::More)
+        // A supervisor or a tracer may do anything with the call.
+        let delegates = |verdict: &Value| {
+            matches!(verdict["action"].as_str(), None | Some("SCMP_ACT_NOTIFY" | "SCMP_ACT_TRACE"))
+        };
+        self.changes.iter().all(|change| match change.effect {
+            Effect::More => true,
+            Effect::Less => false,
+            Effect::Other => !delegates(&change.before) && !delegates(&change.after),
+        })
     }
 }
 

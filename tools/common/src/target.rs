@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use crate::nearest::hint;
 
 mod kind;
-pub use kind::{FileKind, recognise};
+mod load;
+pub use kind::{FileKind, KindError, recognise};
+pub use load::{Loaded, MAX_BYTES, load};
 
 /// Engines that have a name in the notation, whether or not this version can look into them.
 pub const ENGINES: [&str; 8] = ["containerd", "cri", "docker", "lxc", "nspawn", "plim", "podman", "systemd"];

@@ -1,0 +1,208 @@
+//! The table: drawn from the changes, with rows folded where several say the same.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use plim_model::diff::{Area, Change, Diff, Effect, Side};
+use plim_tools_common::output::{Style, Tone};
+use plim_tools_common::table::{Cell, Table};
+use serde_json::Value;
+
+/// One row of the table, which stands for one or more changes.
+#[derive(Debug, PartialEq)]
+struct Row {
+    area: Area,
+    effect: Effect,
+    what: String,
+    /// What the folded changes differ in: architectures, capability sets.
+    variants: Vec<String>,
+    condition: String,
+    before: String,
+    after: String,
+}
+
+/// The table of all changes, or the sentence that there is none.
+pub(crate) fn table(diff: &Diff, style: Style) -> String {
+    if diff.changes.is_empty() {
+        return if diff.same { "no difference\n" } else { "no difference found; not everything is known\n" }
+            .to_owned();
+    }
+    let mut table = Table::new(style, ["", "AREA", "WHAT", "WHEN", "A", "B"]);
+    for row in fold(&diff.changes) {
+        let (sign, tone) = match row.effect {
+            Effect::More => ("+", Tone::Bad),
+            Effect::Less => ("-", Tone::Good),
+            Effect::Other => ("~", Tone::Warn),
+        };
+        let what = match row.variants.as_slice() {
+            [] => row.what,
+            variants => format!("{} ({})", row.what, variants.join(", ")),
+        };
+        table.row([
+            Cell::new(sign).tone(tone),
+            Cell::new(row.area.as_str()).tone(Tone::Dim),
+            Cell::new(what),
+            Cell::new(row.condition),
+            Cell::new(row.before),
+            Cell::new(row.after),
+        ]);
+    }
+    table.render()
+}
+
+/// How many changes of each effect there are, for people.
+pub(crate) fn summary(diff: &Diff) -> String {
+    let count = |effect| fold(&diff.changes).iter().filter(|row| row.effect == effect).count();
+    format!(
+        "{} more in B (+), {} less (-), {} other (~)",
+        count(Effect::More),
+        count(Effect::Less),
+        count(Effect::Other)
+    )
+}
+
+/// Every unknown fact, those of one side, area and cause in one line.
+pub(crate) fn unknown(diff: &Diff) -> Vec<String> {
+    let mut groups: Vec<((Side, Area, String), Vec<String>)> = Vec::new();
+    for fact in &diff.unknown {
+        // The operation and its errno; what stands before them names the fact once more.
+        let parts: Vec<&str> = fact.why.split(": ").collect();
+        let cause = parts[parts.len().saturating_sub(2)..].join(": ");
+        let key = (fact.side, fact.area, cause);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, paths)) => paths.push(fact.path.clone()),
+            None => groups.push((key, vec![fact.path.clone()])),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|((side, area, cause), paths)| {
+            format!("unknown in {side}: {area}: {cause}: {}", paths.join(" "))
+        })
+        .collect()
+}
+
+fn fold(changes: &[Change]) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut places: HashMap<(Area, Effect, String, String, String, String), usize> = HashMap::new();
+    for change in changes {
+        let (what, variant) = describe(change);
+        let row = Row {
+            area: change.area,
+            effect: change.effect,
+            what,
+            variants: Vec::new(),
+            condition: change.seccomp.as_ref().and_then(|detail| detail.when.clone()).unwrap_or_default(),
+            before: value(&change.before),
+            after: value(&change.after),
+        };
+        let key = (
+            row.area,
+            row.effect,
+            row.what.clone(),
+            row.condition.clone(),
+            row.before.clone(),
+            row.after.clone(),
+        );
+        match places.entry(key) {
+            Entry::Occupied(place) => rows[*place.get()].variants.extend(variant),
+            Entry::Vacant(place) => {
+                place.insert(rows.len());
+                rows.push(Row { variants: variant.into_iter().collect(), ..row });
+            }
+        }
+    }
+    rows
+}
+
+/// What changed, and the part of it in which changes may be folded together.
+fn describe(change: &Change) -> (String, Option<String>) {
+    if let Some(detail) = &change.seccomp {
+        return (detail.syscall.clone(), Some(architecture(&detail.arch)));
+    }
+    let parts: Vec<String> = change.path.split('/').skip(1).map(plim_model::json::unescape).collect();
+    match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["capabilities", set, capability] => ((*capability).to_owned(), Some((*set).to_owned())),
+        [
+            "cgroup" | "namespaces" | "rlimits" | "devices" | "sysctls" | "lsm" | "user" | "seccomp",
+            rest @ ..,
+        ] if !rest.is_empty() => (rest.join(" "), None),
+        ["mounts", rest @ ..] if !rest.is_empty() => (rest.join(" "), None),
+        [first, rest @ ..] => (
+            std::iter::once(first.replace('_', " "))
+                .chain(rest.iter().map(|r| (*r).to_owned()))
+                .collect::<Vec<_>>()
+                .join(" "),
+            None,
+        ),
+        [] => (change.path.clone(), None),
+    }
+}
+
+/// `x86_64` for `SCMP_ARCH_X86_64`.
+fn architecture(scmp: &str) -> String {
+    plim_seccomp::Arch::from_scmp_name(scmp).map_or_else(|| scmp.to_owned(), |arch| arch.name().to_owned())
+}
+
+/// A value for people: actions as OCI writes them with the error in brackets, lists between commas, nothing as a dash.
+pub(crate) fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(self::value).collect::<Vec<_>>().join(","),
+        Value::Object(fields) => match (fields.get("action").and_then(Value::as_str), fields.get("errno")) {
+            (Some(action), None) => action.to_owned(),
+            (Some(action), Some(errno)) => format!("{action} ({})", self::value(errno)),
+            (None, _) => fields
+                .iter()
+                .filter(|(_, field)| **field != Value::String(String::new()))
+                .map(|(key, field)| format!("{key}={}", self::value(field)))
+                .collect::<Vec<_>>()
+                .join(" "),
+        },
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plim_seccomp::{Action, Arch, Errno};
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(arch: Arch, name: &str, number: u32) -> Change {
+        let eperm = Action::Errno(Errno::from_name("EPERM").expect("known"));
+        crate::filters::change(arch, name, number, None, Action::Allow, eperm)
+    }
+
+    #[test]
+    fn architectures_that_agree_are_one_row() {
+        let changes = [
+            refused(Arch::X86_64, "socket", 41),
+            refused(Arch::X86, "socket", 359),
+            refused(Arch::X32, "socket", 0x4000_0029),
+            refused(Arch::X86_64, "bpf", 321),
+        ];
+        let text = table(&Diff::new(changes.to_vec(), vec![]), Style::plain(false));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("-  seccomp  socket (x86_64, i386, x32)  "), "{text}");
+        assert!(lines[1].ends_with("SCMP_ACT_ALLOW  SCMP_ACT_ERRNO (EPERM)"), "{text}");
+        assert_eq!(lines.len(), 3, "{text}");
+    }
+
+    #[test]
+    fn values_for_people() {
+        for (written, expected) in [
+            (json!(null), "-"),
+            (json!("max"), "max"),
+            (json!(5), "5"),
+            (json!(["ro", "nodev"]), "ro,nodev"),
+            (json!({"action": "SCMP_ACT_ERRNO", "errno": "EPERM"}), "SCMP_ACT_ERRNO (EPERM)"),
+            (json!({"action": "SCMP_ACT_ALLOW"}), "SCMP_ACT_ALLOW"),
+            (json!({"fs_type": "ext4", "source": "", "options": ["rw"]}), "fs_type=ext4 options=rw"),
+        ] {
+            assert_eq!(value(&written), expected);
+        }
+    }
+}

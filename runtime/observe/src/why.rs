@@ -4,7 +4,8 @@
 
 use nix::errno::Errno;
 use plim_model::Observed;
-use plim_model::parse::ParseError;
+use plim_model::capability::Capability;
+use plim_model::parse::{ParseError, status};
 
 /// Why one read of the kernel's text did not give a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +38,23 @@ pub(crate) fn errno_text(errno: Errno) -> String {
 /// The reason for a refused operation, with the capability that would allow it when the errno is a refusal.
 pub(crate) fn refusal(operation: &str, errno: Errno, needs: Option<&str>) -> String {
     match (errno, needs) {
+        (Errno::EACCES | Errno::EPERM, Some(needs)) if is_held(needs) => format!(
+            "{operation}: {}; {needs} is held here, so a security module or the target's user namespace refuses",
+            errno_text(errno)
+        ),
         (Errno::EACCES | Errno::EPERM, Some(needs)) => {
             format!("{operation}: {}; needs {needs}", errno_text(errno))
         }
         _ => format!("{operation}: {}", errno_text(errno)),
     }
+}
+
+/// Whether the calling thread has the capability that `needs` begins with: naming it would send the reader astray.
+fn is_held(needs: &str) -> bool {
+    let capability = needs.split(' ').next().and_then(Capability::from_name);
+    let own = std::fs::read_to_string("/proc/thread-self/status").ok();
+    let own = own.and_then(|text| status::parse(&text).ok());
+    matches!((capability, own), (Some(capability), Some(own)) if own.capabilities.effective.contains(capability))
 }
 
 /// Turns a read into an observation: ENOENT is a feature that this kernel does not have, the rest is not known.
@@ -58,7 +71,7 @@ pub(crate) fn observed<T>(operation: &str, needs: Option<&str>, result: Result<T
 }
 
 /// The capability that passes the kernel's PTRACE_MODE_READ check (ptrace(2)).
-pub(crate) const PTRACE: Option<&str> = Some("CAP_SYS_PTRACE over the target");
+pub(crate) const PTRACE: Option<&str> = Some("CAP_SYS_PTRACE");
 
 #[cfg(test)]
 mod tests {
@@ -68,9 +81,9 @@ mod tests {
     fn a_missing_file_is_absent_and_a_refusal_is_unknown_with_its_reason() {
         assert_eq!(observed::<()>("read x", PTRACE, Err(Errno::ENOENT.into())), Observed::Absent);
         assert_eq!(
-            observed::<()>("read x", PTRACE, Err(Errno::EACCES.into())),
+            observed::<()>("read x", Some("CAP_63"), Err(Errno::EACCES.into())),
             Observed::Unknown(
-                "read x: EACCES (permission denied); needs CAP_SYS_PTRACE over the target".to_owned()
+                "read x: EACCES (permission denied); needs CAP_63".to_owned()
             )
         );
         assert_eq!(

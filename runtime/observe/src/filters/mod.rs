@@ -7,6 +7,7 @@ mod ptrace;
 
 use plim_model::seccomp::SeccompFilter;
 use plim_model::{HostPid, Observed};
+use plim_seccomp::analyse;
 use plim_seccomp::bpf::Program;
 use sha2::{Digest, Sha256};
 
@@ -137,7 +138,7 @@ pub(crate) fn describe(dump: &Dump) -> Vec<SeccompFilter> {
             length: u32::try_from(filter.program.instructions().len()).unwrap_or(u32::MAX),
             sha256: digest(&filter.program),
             log: filter.log.clone(),
-            summary: Vec::new(),
+            summary: analyse::summary(&filter.program),
         })
         .collect()
 }

@@ -222,7 +222,7 @@ fn bad_options(ctx: &Ctx) -> Result<()> {
         (&["--cap-drop", "CAP_SYS_ADMON"], "SYS_ADMIN"),
         (&["-m", "12q"], "12q"),
         (&["-m", "1k"], "memory"),
-        (&["--cpus", "-1"], "cpus"),
+        (&["--cpus=-1"], "cpus"),
         (&["--security-opt", "seccomp=preset:docker-defualt"], "docker-default"),
         (&["--security-opt", "seccomp=/nowhere.json"], "/nowhere.json"),
         (&["--network", "hots"], "host"),

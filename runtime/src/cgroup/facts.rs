@@ -17,7 +17,7 @@ pub struct Facts {
     /// Mount points in which this process may make a directory.
     pub writable: BTreeSet<PathBuf>,
     /// The v2 cgroups from the mount point down to the caller's own, the mount point first. Only the mount point when
-    /// the caller's own cgroup is not visible; empty without v2.
+    /// that is writable or the caller's own cgroup is not visible; empty without v2.
     pub v2_levels: Vec<V2Level>,
     /// CPUs that a container may be given; `None` when no file says.
     pub cpus: Option<CpuList>,
@@ -36,6 +36,7 @@ pub struct V2Level {
     /// `cgroup.type`, which every other cgroup has.
     pub real_root: bool,
     /// It has processes of its own, so the kernel enables no controllers for its children unless it is the real root.
+    /// Assumed, not read, of a writable mount point.
     pub has_processes: bool,
     /// `cgroup.controllers`: what could be enabled for children.
     pub controllers: BTreeSet<String>,
@@ -44,16 +45,18 @@ pub struct V2Level {
 impl Facts {
     /// Reads them. What cannot be read counts as not there or not writable: the plan then refuses what leans on it.
     pub fn probe(layout: &Layout) -> Facts {
-        let writable = layout
+        let writable: BTreeSet<PathBuf> = layout
             .trees()
             .filter(|tree| !tree.read_only && may_write(&tree.mountpoint))
             .map(|tree| tree.mountpoint.clone())
             .collect();
-        let v2_levels = layout
-            .v2
-            .as_ref()
-            .map(|v2| levels(&v2.tree.mountpoint, v2.tree.own.as_deref()))
-            .unwrap_or_default();
+        let v2_levels = match &layout.v2 {
+            None => Vec::new(),
+            // The levels below, and who is in them, matter only to who cannot write at the top; the list of the
+            // root's processes is the costliest read of all (all of the host's, sorted).
+            Some(v2) if writable.contains(&v2.tree.mountpoint) => vec![top(&v2.tree.mountpoint)],
+            Some(v2) => levels(&v2.tree.mountpoint, v2.tree.own.as_deref()),
+        };
         let (cpus, mems) = cpuset(layout);
         Facts { euid: geteuid().as_raw(), writable, v2_levels, cpus, mems }
     }
@@ -76,6 +79,23 @@ fn levels(mountpoint: &Path, own: Option<&str>) -> Vec<V2Level> {
     found
 }
 
+/// A mount point that is known to be writable.
+fn top(mountpoint: &Path) -> V2Level {
+    V2Level {
+        path: String::new(),
+        writable: true,
+        real_root: !mountpoint.join("cgroup.type").exists(),
+        has_processes: true,
+        controllers: controllers(mountpoint),
+    }
+}
+
+fn controllers(dir: &Path) -> BTreeSet<String> {
+    fs::read_to_string(dir.join("cgroup.controllers"))
+        .map(|text| text.split_ascii_whitespace().map(str::to_owned).collect())
+        .unwrap_or_default()
+}
+
 fn level(mountpoint: &Path, path: &str) -> V2Level {
     let dir = mountpoint.join(path);
     let procs = fs::read_to_string(dir.join("cgroup.procs"));
@@ -84,9 +104,7 @@ fn level(mountpoint: &Path, path: &str) -> V2Level {
         writable: may_write(&dir) && may_write_file(&dir.join("cgroup.procs")),
         real_root: !dir.join("cgroup.type").exists(),
         has_processes: procs.map_or(true, |text| !text.trim().is_empty()),
-        controllers: fs::read_to_string(dir.join("cgroup.controllers"))
-            .map(|text| text.split_ascii_whitespace().map(str::to_owned).collect())
-            .unwrap_or_default(),
+        controllers: controllers(&dir),
     }
 }
 

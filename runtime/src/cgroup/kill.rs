@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -85,9 +86,11 @@ impl Removal {
     pub fn kill_all(&self) -> Result<(), CgroupError> {
         // cgroup.kill (Linux 5.14) takes the whole subtree at once, also processes that are just forking.
         for leaf in &self.leaves {
-            if leaf.join("cgroup.kill").exists() {
-                let _ = fs::write(leaf.join("cgroup.kill"), "1");
-            }
+            // Not created where it is not: cgroupfs makes no files for us.
+            let _ = fs::OpenOptions::new()
+                .write(true)
+                .open(leaf.join("cgroup.kill"))
+                .and_then(|mut file| std::io::Write::write_all(&mut file, b"1"));
         }
         let mut pause = Pause::new(PATIENCE);
         let mut frozen = false;
@@ -180,7 +183,9 @@ fn subtree(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![dir.to_owned()];
     let mut next = 0;
     while next < found.len() {
-        if let Ok(entries) = fs::read_dir(&found[next]) {
+        // kernfs counts a directory's links as 2 and one per child: most have none, and need not be listed.
+        let has_children = fs::metadata(&found[next]).is_ok_and(|meta| meta.nlink() > 2);
+        if has_children && let Ok(entries) = fs::read_dir(&found[next]) {
             let children: Vec<PathBuf> = entries
                 .flatten()
                 .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))

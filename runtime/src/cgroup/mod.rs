@@ -22,6 +22,7 @@
 //! writable ancestor in a delegated v2 subtree.
 
 mod check;
+mod create;
 mod devices;
 mod error;
 mod facts;

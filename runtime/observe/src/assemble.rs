@@ -80,7 +80,7 @@ pub(crate) fn snapshot(selected: &Selected, options: &SnapshotOptions) -> Result
 
 fn mountinfo_of(text: Result<Vec<u8>, ReadError>) -> Observed<Vec<MountEntry>> {
     let parsed = text.and_then(|text| Ok(mountinfo::parse(&text)?));
-    observed("read /proc/PID/mountinfo", why::PTRACE, parsed)
+    observed("read /proc/PID/mountinfo", None, parsed)
 }
 
 /// What is read of the target's own file system.
@@ -115,7 +115,7 @@ fn behind_the_root(process: &Process, mounts: &Observed<Vec<MountEntry>>) -> Beh
 
 /// The reader's own mounts, in which the target's cgroups are looked up.
 fn cgroups(process: &Process) -> (plim_model::cgroup::Cgroup, Observed<Vec<String>>) {
-    let own = open("/proc/self/mountinfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+    let own = open("/proc/thread-self/mountinfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(ReadError::from)
         .and_then(|fd| read_bounded(fd, LARGE));
     let own = match mountinfo_of(own) {
@@ -188,10 +188,6 @@ fn group(
     selected: &Selected,
 ) -> Group {
     let kind = NamespaceKind::Pid;
-    let pid_namespace = own.get(&kind).and_then(|inode| inode.present()).copied().filter(|inode| {
-        host.get(&kind).and_then(Observed::present) != Some(inode)
-            && neighbours.sharing(selected.pid, kind, *inode).is_empty()
-    });
     let cgroup = match members {
         Members::OfPidNamespace => None,
         // Any hierarchy in which the container is not at the root.
@@ -199,6 +195,19 @@ fn group(
             .into_iter()
             .find_map(|key| cgroup.paths.get(key).filter(|path| *path != "/").map(|path| (key, path)))
             .map(|(key, path)| (key.to_owned(), path.clone())),
+    };
+    let known = |inodes: &Inodes| match inodes.get(&kind).cloned().unwrap_or_default() {
+        Observed::Present(inode) => Ok(inode),
+        Observed::Absent => Err("the kernel has no pid namespaces".to_owned()),
+        Observed::Unknown(why) => Err(why),
+    };
+    let pid_namespace = match (known(own), known(host)) {
+        (Ok(own), Ok(host)) => {
+            (own != host && neighbours.sharing(selected.pid, kind, own).is_empty()).then_some(own)
+        }
+        // The cgroup, which everyone may read, still tells the members.
+        (Err(_), _) | (_, Err(_)) if cgroup.is_some() => None,
+        (Err(why), _) | (_, Err(why)) => return Group::Unknown(why),
     };
     match (&pid_namespace, &cgroup) {
         (None, None) => Group::Alone,

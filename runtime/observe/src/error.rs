@@ -21,7 +21,7 @@ pub enum ObserveError {
         pid: HostPid,
     },
     /// Something needed to begin could not be opened.
-    #[error("open {what}: {source}")]
+    #[error("open {what}")]
     Open {
         /// What was opened.
         what: String,
@@ -48,7 +48,7 @@ pub enum ObserveError {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The engine is not there or refuses.
-    #[error("{engine}: {what}: {source}")]
+    #[error("{engine}: {what}")]
     Unreachable {
         /// The engine.
         engine: &'static str,

@@ -152,7 +152,7 @@ pub fn declared(selected: &Selected) -> Result<Option<serde_json::Value>, Engine
 /// Takes a snapshot, comparing namespaces with the running containers of every engine that can be asked.
 ///
 /// Needs no privilege; what the caller may not read is unknown. CAP_SYS_PTRACE opens what lies behind the target's
-/// memory (namespaces, mounts, root), CAP_SYS_ADMIN its filters and the sysctls of its namespaces,
+/// memory (namespaces, root), CAP_SYS_ADMIN its filters and the sysctls of its namespaces,
 /// CAP_DAC_READ_SEARCH its files.
 ///
 /// # Errors

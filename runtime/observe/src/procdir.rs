@@ -127,7 +127,10 @@ impl Process {
         let pidfd = sys::pidfd_open(pid.0).map_err(|errno| match errno {
             // EINVAL (ENOENT from Linux 6.15): the number is a thread's that does not lead its process.
             Errno::ESRCH | Errno::EINVAL | Errno::ENOENT => ObserveError::NoSuchProcess { pid },
-            errno => ObserveError::Open { what: format!("pidfd of process {pid}"), source: errno.into() },
+            errno => ObserveError::Open {
+                what: format!("pidfd of process {pid}"),
+                source: crate::why::cause(errno),
+            },
         })?;
         let path = format!("/proc/{pid}");
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -136,7 +139,7 @@ impl Process {
             // The pidfd exists: either it died in between, or /proc is mounted with hidepid=.
             Err(Errno::ENOENT) if lives(&pidfd) => return Err(ObserveError::Hidden { pid }),
             Err(Errno::ENOENT) => return Err(ObserveError::NoSuchProcess { pid }),
-            Err(errno) => return Err(ObserveError::Open { what: path, source: errno.into() }),
+            Err(errno) => return Err(ObserveError::Open { what: path, source: crate::why::cause(errno) }),
         };
         let (start_time_ticks, _) = dir.start_time_and_state().map_err(|_| match lives(&pidfd) {
             true => ObserveError::Hidden { pid },

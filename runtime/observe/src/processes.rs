@@ -17,6 +17,8 @@ use crate::why::{self, ReadError, observed, refusal};
 /// Which processes belong to a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
+    /// It cannot be told, for this reason.
+    Unknown(String),
     /// The process and its threads alone.
     Alone,
     /// Whatever lives in this pid namespace or one below it, or in this cgroup or one below it.
@@ -71,7 +73,11 @@ pub(crate) fn read(init: &Process, group: &Group) -> (Observed<u32>, Observed<Ve
 
 fn members(init: &Process, group: &Group) -> Result<Vec<Process>, String> {
     let again = || Process::open(init.pid).map_err(|error| error.to_string());
-    let Group::Container { pid_namespace, cgroup } = group else { return Ok(vec![again()?]) };
+    let (pid_namespace, cgroup) = match group {
+        Group::Unknown(why) => return Err(why.clone()),
+        Group::Alone => return Ok(vec![again()?]),
+        Group::Container { pid_namespace, cgroup } => (pid_namespace, cgroup),
+    };
     let all = procfs::process::all_processes().map_err(|error| format!("list /proc: {error}"))?;
     let mut nesting = Nesting::default();
     let mut members = Vec::new();
@@ -85,13 +91,9 @@ fn members(init: &Process, group: &Group) -> Result<Vec<Process>, String> {
                 None => false,
                 Some(namespace) => match nesting.is_within(&process.dir, *namespace) {
                     Ok(within) => within,
-                    // Kernel threads and the reader's betters may be out of reach; what is in a container is not,
-                    // for a reader who may read its first process. Only a reader who may not cannot tell.
-                    Err(Errno::EACCES | Errno::EPERM) if *namespace != NamespaceId(0) => {
-                        if may_be_inside(&process.dir) {
-                            return Err(refusal("readlink /proc/PID/ns/pid", Errno::EACCES, why::PTRACE));
-                        }
-                        false
+                    // Out of the reader's reach. What is in a pid namespace below shows more than one number.
+                    Err(errno @ (Errno::EACCES | Errno::EPERM)) if may_be_inside(&process.dir) => {
+                        return Err(refusal("readlink /proc/PID/ns/pid", errno, why::PTRACE));
                     }
                     Err(_) => false,
                 },
@@ -194,12 +196,7 @@ fn told(pid: HostPid, task: &TaskDir, differs: Vec<String>) -> OddProcess {
         Observed::Unknown(why) => Observed::Unknown(why),
     };
     let comm = task.text("comm").unwrap_or_default();
-    OddProcess {
-        pid,
-        container_pid,
-        comm: plim_model::text::escape(comm.trim_end_matches('\n')).to_string(),
-        differs,
-    }
+    OddProcess { pid, container_pid, comm: plim_model::text::escape(comm.trim_end_matches('\n')), differs }
 }
 
 /// `FACT: INIT'S VALUE, here VALUE`, sorted. An error when one side could not be read.

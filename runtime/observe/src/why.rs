@@ -35,6 +35,11 @@ pub(crate) fn errno_text(errno: Errno) -> String {
     format!("{errno:?} ({})", errno.desc().to_lowercase())
 }
 
+/// The errno by name as the cause of an error.
+pub(crate) fn cause(errno: Errno) -> std::io::Error {
+    std::io::Error::new(std::io::Error::from(errno).kind(), errno_text(errno))
+}
+
 /// The reason for a refused operation, with the capability that would allow it when the errno is a refusal.
 pub(crate) fn refusal(operation: &str, errno: Errno, needs: Option<&str>) -> String {
     match (errno, needs) {
@@ -82,9 +87,7 @@ mod tests {
         assert_eq!(observed::<()>("read x", PTRACE, Err(Errno::ENOENT.into())), Observed::Absent);
         assert_eq!(
             observed::<()>("read x", Some("CAP_63"), Err(Errno::EACCES.into())),
-            Observed::Unknown(
-                "read x: EACCES (permission denied); needs CAP_63".to_owned()
-            )
+            Observed::Unknown("read x: EACCES (permission denied); needs CAP_63".to_owned())
         );
         assert_eq!(
             observed::<()>("read x", PTRACE, Err(Errno::EIO.into())),

@@ -52,7 +52,10 @@ fn run(args: Args) -> anyhow::Result<u8> {
     for error in unasked {
         status = exit::UNOBSERVABLE;
         if !args.output.quiet {
-            output::to_stderr(format!("{NAME}: {error}; its containers are not compared with\n").as_bytes())?;
+            output::to_stderr(
+                format!("{NAME}: {:#}; its containers are not compared with\n", anyhow::Error::from(error))
+                    .as_bytes(),
+            )?;
         }
     }
     let options = SnapshotOptions { already_stopped: false, neighbours };
@@ -65,7 +68,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
                 Ok(snapshot) => snapshots.push(snapshot),
                 // It ended since the list was made: the others are still wanted.
                 Err(error) if !args.output.quiet => {
-                    output::to_stderr(format!("{NAME}: {error}\n").as_bytes())?;
+                    output::to_stderr(format!("{NAME}: {:#}\n", anyhow::Error::from(error)).as_bytes())?;
                 }
                 Err(_) => {}
             }

@@ -72,7 +72,10 @@ fn ask<T: DeserializeOwned>(socket: &std::path::Path, path: &str) -> Result<Opti
     let answer = http::get(socket, path).map_err(|source| EngineError::Unreachable {
         engine: NAME,
         what: format!("ask the daemon at {}", socket.display()),
-        source,
+        source: match source.raw_os_error() {
+            Some(errno) => crate::why::cause(nix::errno::Errno::from_raw(errno)),
+            None => source,
+        },
     })?;
     let wrong = |found: String, expected: &str| EngineError::Answer {
         engine: NAME,
@@ -136,6 +139,13 @@ impl Engine for Docker {
     }
 
     fn find(&self, name: &str) -> Result<Vec<Known>, EngineError> {
+        if socket()?.is_none() {
+            return Err(EngineError::Unreachable {
+                engine: NAME,
+                what: "ask the daemon at /run/docker.sock".to_owned(),
+                source: crate::why::cause(nix::errno::Errno::ENOENT),
+            });
+        }
         Ok(super::matching(list()?, name))
     }
 
@@ -189,8 +199,8 @@ mod tests {
         let path = top.path().join("d.sock");
         let error = ask::<serde_json::Value>(&path, "/containers/json").expect_err("nobody there");
         assert_eq!(
-            error.to_string(),
-            format!("docker: ask the daemon at {}: No such file or directory (os error 2)", path.display())
+            super::super::sentence(&error),
+            format!("docker: ask the daemon at {}: ENOENT (no such file or directory)", path.display())
         );
         assert!(
             matches!(error, EngineError::Unreachable { source, .. } if source.kind() == io::ErrorKind::NotFound)

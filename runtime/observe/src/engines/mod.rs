@@ -30,7 +30,8 @@ pub(crate) trait Engine: Sync {
     fn known(&self) -> Result<Vec<Known>, EngineError>;
     /// The first process of one of them, held long enough to be sure that it is the container's.
     fn select(&self, known: &Known) -> Result<Selected, FindError>;
-    /// Looks a name up. Engines whose names are no names of containers have their own way.
+    /// Looks up a name that the user gave for this very engine: an engine that is not there is an error. Engines whose
+    /// names are no names of containers have their own way.
     fn find(&self, name: &str) -> Result<Vec<Known>, EngineError> {
         Ok(matching(self.known()?, name))
     }
@@ -87,11 +88,16 @@ fn find_in(engines: &[&dyn Engine], engine: Option<&str>, name: &str) -> Result<
     let mut candidates: Vec<(&dyn Engine, Known)> = Vec::new();
     let mut unasked = Vec::new();
     for one in &asked {
-        match one.find(name) {
+        // Named, an engine that is not installed is an error; one of many, it just has no containers.
+        let found = match engine {
+            Some(_) => one.find(name),
+            None => one.known().map(|known| matching(known, name)),
+        };
+        match found {
             Ok(found) => candidates.extend(found.into_iter().map(|known| (*one, known))),
             // Named by the user, its failure is the answer; one of many, it is a remark.
             Err(error) if engine.is_some() => return Err(error.into()),
-            Err(error) => unasked.push(error.to_string()),
+            Err(error) => unasked.push(sentence(&error)),
         }
     }
     // A stopped container does not stand in the way of a running one.
@@ -113,18 +119,35 @@ fn find_in(engines: &[&dyn Engine], engine: Option<&str>, name: &str) -> Result<
     }
 }
 
-/// Names of running containers that are spelt alike: at most three, the best first.
+/// An error with its causes.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Names of running containers that are spelt alike, at most a third of the letters away (two swapped neighbours count
+/// as one): at most three, the best first.
 fn nearest(engines: &[&dyn Engine], name: &str) -> Vec<String> {
-    let mut near: Vec<(f64, String)> = Vec::new();
+    let letters = name.chars().count();
+    let mut near: Vec<(usize, String)> = Vec::new();
     for engine in engines {
         for known in engine.known().unwrap_or_default() {
-            let best = known.names.iter().map(|own| strsim::jaro_winkler(own, name)).fold(0.0, f64::max);
-            if best > 0.75 && known.state == RUNNING {
+            let distance = |own: &String| strsim::damerau_levenshtein(own, name);
+            if let Some(best) = known.names.iter().map(distance).min()
+                && best <= (letters / 3).max(1)
+                && known.state == RUNNING
+            {
                 near.push((best, title(*engine, &known)));
             }
         }
     }
-    near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    near.sort();
     near.into_iter().take(3).map(|(_, title)| title).collect()
 }
 

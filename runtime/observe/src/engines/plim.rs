@@ -31,7 +31,7 @@ fn unreachable(operation: &str, path: &Path, errno: Errno) -> EngineError {
     EngineError::Unreachable {
         engine: "plim",
         what: format!("{operation} {}", path.display()),
-        source: errno.into(),
+        source: crate::why::cause(errno),
     }
 }
 

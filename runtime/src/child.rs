@@ -71,6 +71,8 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     // /proc/PID/exe is the host's file (the class of CVE-2016-9962 and CVE-2019-5736).
     prctl::set_dumpable(false).during(|| "make the process undumpable")?;
     setsid().during(|| "start a session")?;
+    // Modes below are meant as written; the command's own mask is set at the end.
+    nix::sys::stat::umask(Mode::empty());
     setup.namespaces.join()?;
     setup.namespaces.unshare()?;
 

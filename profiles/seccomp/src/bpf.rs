@@ -121,10 +121,10 @@ pub enum Fault {
     /// A shift by a constant of 32 or more.
     #[error("shift by {0}, more than 31")]
     Shift(u32),
-    /// M[k] with k above 15.
+    /// A memory cell above 15.
     #[error("memory cell {0}, there are 16")]
     Cell(u32),
-    /// M[k] may be read before it was written.
+    /// A memory cell that may be read before it was written.
     #[error("memory cell {0} may be read before it is written")]
     UnwrittenCell(u32),
     /// A jump that ends behind the last instruction.

@@ -20,6 +20,7 @@ pub mod errno;
 mod error;
 pub mod interpret;
 pub mod kernel;
+mod oci;
 pub mod presets;
 pub mod resolve;
 mod spelling;

@@ -2,7 +2,7 @@
 
 use crate::action::Action;
 use crate::arch::{Arch, X32_SYSCALL_BIT};
-use crate::resolve::{Resolved, Rule};
+use crate::resolve::{Resolved, Rule, same_meaning};
 use crate::syscalls::SyscallNr;
 
 /// What is done with the numbers of a range.
@@ -36,13 +36,11 @@ impl<'r> Leaves<'r> {
     }
 
     fn intern(&mut self, new: Conditional<'r>) -> Leaf {
-        let same = |a: &Rule, b: &Rule| a.action == b.action && a.conditions == b.conditions;
         let known = self.0.iter().position(|known| {
             known.otherwise == new.otherwise
                 && known.arch.has_narrow_arguments() == new.arch.has_narrow_arguments()
                 && known.arch.is_big_endian() == new.arch.is_big_endian()
-                && known.rules.len() == new.rules.len()
-                && known.rules.iter().zip(new.rules).all(|(a, b)| same(a, b))
+                && same_meaning(known.rules, new.rules)
         });
         Leaf::Rules(known.unwrap_or_else(|| {
             self.0.push(new);

@@ -1,3 +1,5 @@
+use crate::errno::Errno;
+
 use super::*;
 
 fn error(json: &str) -> String {

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use crate::action::Action;
 use crate::arch::Arch;
-use crate::resolve::{Resolved, Rule};
+use crate::resolve::{Resolved, Rule, same_meaning};
 use crate::syscalls::{self, SyscallNr};
 
 /// Whether the second profile permits more or less than the first.
@@ -90,10 +90,7 @@ impl<'r> Side<'r> {
     }
 
     fn same_rules(&self, other: &Side<'_>) -> bool {
-        let same = |a: &Rule, b: &Rule| a.action == b.action && a.conditions == b.conditions;
-        self.otherwise == other.otherwise
-            && self.rules.len() == other.rules.len()
-            && self.rules.iter().zip(other.rules).all(|(a, b)| same(a, b))
+        self.otherwise == other.otherwise && same_meaning(self.rules, other.rules)
     }
 }
 

@@ -3,6 +3,9 @@
 use anyhow::{Context, Result, bail};
 use plim_model::CapabilitySet;
 use plim_runtime::config::Seccomp;
+use plim_seccomp::arch::Arch;
+use plim_seccomp::bpf::Program;
+use plim_seccomp::resolve::KernelVersion;
 use plim_seccomp::{compile, dialect, presets, resolve};
 
 use crate::defaults;
@@ -55,7 +58,33 @@ fn preset(name: &str, bounding: CapabilitySet, facts: &Facts) -> Result<Option<S
             names.join(", ")
         );
     };
+    if let Some(filter) = prebuilt(name, bounding, facts)? {
+        return Ok(Some(filter));
+    }
     compiled(text.as_bytes(), bounding, facts).with_context(|| format!("preset:{name}"))
+}
+
+/// Facts of the filter that the build script compiled, beside [`defaults::SECCOMP_PRESET`],
+/// [`defaults::capabilities`] and the architecture this program is built for.
+struct PrebuiltFacts {
+    /// From this kernel on.
+    kernel: KernelVersion,
+    flags: u64,
+}
+
+/// The default filter as the build script compiled it, when just that is wanted.
+fn prebuilt(name: &str, bounding: CapabilitySet, facts: &Facts) -> Result<Option<Seccomp>> {
+    const PREBUILT: PrebuiltFacts = include!(concat!(env!("OUT_DIR"), "/default-filter.rs"));
+    let fits = name == defaults::SECCOMP_PRESET
+        && bounding == defaults::capabilities()
+        && Arch::from_name(std::env::consts::ARCH) == Some(facts.arch)
+        && facts.kernel >= PREBUILT.kernel;
+    if !fits {
+        return Ok(None);
+    }
+    let program = Program::from_bytes(include_bytes!(concat!(env!("OUT_DIR"), "/default-filter.bpf")))?;
+    let oci = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/default-filter.json")))?;
+    Ok(Some(Seccomp { program, flags: PREBUILT.flags, oci }))
 }
 
 fn compiled(text: &[u8], bounding: CapabilitySet, facts: &Facts) -> Result<Option<Seccomp>> {
@@ -67,4 +96,43 @@ fn compiled(text: &[u8], bounding: CapabilitySet, facts: &Facts) -> Result<Optio
     }
     let program = compile::compile(&resolved)?;
     Ok(Some(Seccomp { program, flags: resolved.flag_bits(), oci: resolved.to_oci_json() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(kernel: KernelVersion) -> Facts {
+        Facts {
+            uid: 0,
+            gid: 0,
+            held: CapabilitySet::EMPTY,
+            arch: Arch::from_name(std::env::consts::ARCH).unwrap(),
+            kernel,
+            host_name: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_prebuilt_filter_is_what_the_profile_compiles_to() {
+        let text = presets::get(defaults::SECCOMP_PRESET).unwrap();
+        for kernel in [(4, 8), (5, 10), (6, 18), (99, 0)] {
+            let facts = facts(KernelVersion { major: kernel.0, minor: kernel.1 });
+            let fresh = compiled(text.as_bytes(), defaults::capabilities(), &facts).unwrap();
+            let ours = prebuilt(defaults::SECCOMP_PRESET, defaults::capabilities(), &facts).unwrap();
+            assert!(ours.is_some() && ours == fresh, "Linux {kernel:?}");
+        }
+    }
+
+    #[test]
+    fn other_facts_are_compiled_for() {
+        let new = facts(KernelVersion { major: 6, minor: 18 });
+        let old = facts(KernelVersion { major: 3, minor: 10 });
+        let mut more = defaults::capabilities();
+        more.insert(plim_model::Capability::from_name("SYS_ADMIN").unwrap());
+        let name = defaults::SECCOMP_PRESET;
+        assert!(prebuilt(name, more, &new).unwrap().is_none());
+        assert!(prebuilt("tcpdump", defaults::capabilities(), &new).unwrap().is_none());
+        assert!(prebuilt(name, defaults::capabilities(), &old).unwrap().is_none());
+    }
 }

@@ -1,37 +1,16 @@
 //! Docker's defaults, each with where Docker states it (moby `daemon/pkg/oci`, containerd and runc for the rest).
 
-use plim_model::{Capability, CapabilitySet};
 use plim_runtime::config::{DeviceRule, Mount};
 
-/// The seccomp profile of a container that is not privileged.
-pub(crate) const SECCOMP_PRESET: &str = "docker-default";
+mod capabilities;
+
+pub(crate) use capabilities::{SECCOMP_PRESET, capabilities};
 
 /// moby `daemon/pkg/oci/defaults.go`, defaultUnixPathEnv.
 pub(crate) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What starts empty when the root is the host's own: other people's files and sockets to services of the host.
 pub(crate) const PRIVATE_DIRECTORIES: [&str; 5] = ["/tmp", "/run", "/home", "/root", "/var/lib"];
-
-/// moby `daemon/pkg/oci/caps/defaults.go`.
-pub(crate) fn capabilities() -> CapabilitySet {
-    const NUMBERS: [u8; 14] = [
-        0,  // CAP_CHOWN
-        1,  // CAP_DAC_OVERRIDE
-        3,  // CAP_FOWNER
-        4,  // CAP_FSETID
-        5,  // CAP_KILL
-        6,  // CAP_SETGID
-        7,  // CAP_SETUID
-        8,  // CAP_SETPCAP
-        10, // CAP_NET_BIND_SERVICE
-        13, // CAP_NET_RAW
-        18, // CAP_SYS_CHROOT
-        27, // CAP_MKNOD
-        29, // CAP_AUDIT_WRITE
-        31, // CAP_SETFCAP
-    ];
-    NUMBERS.into_iter().filter_map(Capability::from_number).collect()
-}
 
 /// moby `daemon/pkg/oci/defaults.go`, defaultLinuxMaskedPaths, less the thermal throttle counters, which depend on the
 /// machine and are added by [`thermal_paths`].

@@ -150,7 +150,6 @@ impl Weakening {
             Weakening::SysAdmin => &["--cap-add", "SYS_ADMIN"],
             Weakening::NoSeccomp => &["--security-opt", "seccomp=unconfined"],
             Weakening::HostRootInside => &["-v", "/:/mnt"],
-            Weakening::NoPids => &["--pids-limit", "-1"],
             _ => &[],
         }
     }

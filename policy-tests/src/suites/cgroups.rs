@@ -84,7 +84,7 @@ pub const SUITE: Suite = Suite {
                 Need::Controller("pids"),
                 Need::Controller("cpu"),
             ],
-            red_under: &[W::NoPids],
+            red_under: &[],
             run: options,
         },
     ],

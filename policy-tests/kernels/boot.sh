@@ -4,13 +4,14 @@
 # Leaves in DIRECTORY: `console` (what the guest said), `data` (what the job put into /tmp/result, then the line
 # `status N`). Exit status: the job's, or 3 when the guest ended, or had to be ended, without giving one.
 #
+# A quiet machine runs the suite in one or two minutes; PLIM_VM_SECONDS is for a hanging guest on a busy one.
 # Software emulation on one processor: a nested machine offers no usable KVM, and two processors have oopsed there.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 series=$1 initramfs=$2 directory=$3
-seconds=${PLIM_VM_SECONDS:-300}
+seconds=${PLIM_VM_SECONDS:-600}
 missing=$(have qemu-system-x86_64 timeout) || die "needed to boot a kernel and not on PATH: $missing"
 
 mkdir -p "$directory"

@@ -94,6 +94,8 @@ for series in "${wanted[@]}"; do
 			tail -n 30 "$work/$series/console" | sed 's/^/    /'
 		} >>"$work/details"
 	fi
+	# A guest that had to be ended delivered nothing; what it said until then still tells what failed.
+	[ -s "$data" ] || tr -d '\r' <"$work/$series/console" >"$data"
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	# The failures with what follows them, and the skips.
 	awk -v series="$series" '/^(ok|promise) / { show = 0 } /^FAILED / { show = 1 } /^skip / { print series ": " $0; show = 0 }

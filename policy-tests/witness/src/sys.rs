@@ -130,20 +130,29 @@ pub(crate) fn block(signals: &[i32]) {
     }
 }
 
-/// Waits up to `milliseconds` for one of the blocked `signals`; `None` on time-out.
+/// Waits up to `milliseconds` for one of the blocked `signals`; `None` on time-out. A tracer's stop interrupts
+/// sigtimedwait(2) with EINTR, which is no reason to end.
 pub(crate) fn wait_signal(signals: &[i32], milliseconds: u64) -> Option<i32> {
-    // SAFETY: the set is initialised before use; the timeout outlives the call; no siginfo is asked for.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        for signal in signals {
-            libc::sigaddset(&raw mut set, *signal);
+    let end = std::time::Instant::now() + std::time::Duration::from_millis(milliseconds);
+    loop {
+        let rest = end.saturating_duration_since(std::time::Instant::now());
+        // SAFETY: the set is initialised before use; the timeout outlives the call; no siginfo is asked for.
+        let got = unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for signal in signals {
+                libc::sigaddset(&raw mut set, *signal);
+            }
+            let seconds = i64::try_from(rest.as_secs()).unwrap_or(i64::MAX);
+            let timeout = libc::timespec { tv_sec: seconds, tv_nsec: i64::from(rest.subsec_nanos()) };
+            libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const timeout)
+        };
+        if got > 0 {
+            return Some(got);
         }
-        let seconds = i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
-        let nanos = i64::try_from(milliseconds % 1000 * 1_000_000).unwrap_or(0);
-        let timeout = libc::timespec { tv_sec: seconds, tv_nsec: nanos };
-        let got = libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const timeout);
-        (got > 0).then_some(got)
+        if errno() != libc::EINTR {
+            return None;
+        }
     }
 }
 

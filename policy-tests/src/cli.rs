@@ -1,6 +1,6 @@
 //! Running plim's own command lines, where the promise is of an option and not of an OCI config.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -21,7 +21,22 @@ impl Ctx {
     /// When it cannot be started.
     pub fn plim_start(&self, options: &[&str], args: &[&str]) -> Result<Running> {
         let case = self.case(&[])?;
-        let rootfs = case.rootfs.display().to_string();
+        let rootfs = case.rootfs.clone();
+        self.plim_start_in(case, &rootfs, options, args)
+    }
+
+    /// As [`Ctx::plim_start`], in a root file system that containers share.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn plim_start_in(
+        &self,
+        case: Case,
+        rootfs: &Path,
+        options: &[&str],
+        args: &[&str],
+    ) -> Result<Running> {
+        let rootfs = rootfs.display().to_string();
         let mut all = vec!["--rootfs", &rootfs];
         all.extend(options);
         let mut command = vec!["/bin/witness"];

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::inspect::held;
-use crate::{Ctx, Need, Suite, Test, same};
+use crate::{Ctx, Need, Running, Suite, Test, same};
 
 const NEEDS: &[Need] = &[Need::Plim, Need::Built("plim-diff"), Need::Built("plim-inspect")];
 
@@ -70,8 +70,16 @@ pub fn changes(ctx: &Ctx, a: &str, b: &str) -> Result<Vec<Value>> {
     Ok(changes)
 }
 
+/// A container in the same root file system as another.
+fn held_beside(ctx: &Ctx, other: &Running, options: &[&str]) -> Result<Running> {
+    let mut running = ctx.plim_start_in(ctx.case(&[])?, &other.case.rootfs, options, &["hold", "30"])?;
+    running.wait_for("ready")?;
+    Ok(running)
+}
+
 fn same_containers(ctx: &Ctx) -> Result<()> {
-    let (a, b) = (held(ctx, &[])?, held(ctx, &[])?);
+    let a = held(ctx, &[])?;
+    let b = held_beside(ctx, &a, &[])?;
     let found = changes(ctx, &format!("plim:{}", a.case.tag), &format!("plim:{}", b.case.tag))?;
     same("changes", found, vec![])
 }
@@ -87,7 +95,7 @@ fn one_option(ctx: &Ctx) -> Result<()> {
         (&["-m", "64m", "--security-opt", "seccomp=preset:tcpdump"], "seccomp", 1),
     ];
     for (options, area, least) in cases {
-        let other = held(ctx, options)?;
+        let other = held_beside(ctx, &base, options)?;
         let found = changes(ctx, &format!("plim:{}", base.case.tag), &format!("plim:{}", other.case.tag))
             .with_context(|| format!("{options:?}"))?;
         ensure!(found.len() >= least, "{options:?}: {} changes: {found:?}", found.len());

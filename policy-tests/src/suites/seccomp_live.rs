@@ -88,6 +88,9 @@ pub fn hand_made() -> Value {
     })
 }
 
+/// Calls and their expected verdicts.
+type Table = &'static [(&'static str, &'static str)];
+
 /// A filter whose every rule answers with an errno of its own.
 fn marked() -> Value {
     let rule = |name: &str, errno: u32, args: Value| json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": args});
@@ -311,7 +314,7 @@ fn docker_default(ctx: &Ctx) -> Result<()> {
 }
 
 fn capabilities_open_calls(ctx: &Ctx) -> Result<()> {
-    let cases: [(&[&str], &[(&str, &str)]); 4] = [
+    let cases: [(&[&str], Table); 4] = [
         (
             &["--cap-add", "SYS_ADMIN"],
             &[

@@ -10,14 +10,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Observed, Snapshot};
+use crate::Snapshot;
 
 mod cgroups;
+mod comparison;
 mod identity;
 mod mounts;
 mod namespaces;
 mod rest;
 mod seccomp;
+
+use comparison::Comparison;
 
 /// Version of the diff's JSON form; a minor bump adds fields, a major bump changes meaning.
 pub const DIFF_FORMAT: &str = "1.0";
@@ -351,96 +354,4 @@ pub fn compare(a: &Snapshot, b: &Snapshot, areas: &AreaSet, filters: Filters) ->
 /// The changes of [`compare`] by summaries alone. Callers that must not mistake unknown for same use [`compare`].
 pub fn snapshots(a: &Snapshot, b: &Snapshot, areas: &AreaSet) -> Vec<Change> {
     compare(a, b, areas, Filters::Summaries).changes
-}
-
-/// Changes and unknown facts as they are found.
-#[derive(Default)]
-struct Comparison {
-    area: Option<Area>,
-    changes: Vec<Change>,
-    unknown: Vec<UnknownFact>,
-}
-
-impl Comparison {
-    fn area(&self) -> Area {
-        self.area.unwrap_or(Area::Namespaces)
-    }
-
-    fn change(
-        &mut self,
-        path: impl Into<String>,
-        before: impl Serialize,
-        after: impl Serialize,
-        effect: Effect,
-    ) {
-        // Serialising these plain values cannot fail.
-        let value = |result: Result<Value, serde_json::Error>| result.unwrap_or(Value::Null);
-        self.changes.push(Change {
-            area: self.area(),
-            path: path.into(),
-            before: value(serde_json::to_value(before)),
-            after: value(serde_json::to_value(after)),
-            effect,
-            seccomp: None,
-        });
-    }
-
-    fn unknown(&mut self, side: Side, path: &str, why: &str) {
-        let fact = UnknownFact { side, area: self.area(), path: path.to_owned(), why: why.to_owned() };
-        self.unknown.push(fact);
-    }
-
-    /// Both values, absent as `None`; or nothing, when one of them is unknown, which is noted.
-    fn known<'x, T>(
-        &mut self,
-        path: &str,
-        a: &'x Observed<T>,
-        b: &'x Observed<T>,
-    ) -> Option<(Option<&'x T>, Option<&'x T>)> {
-        for (side, value) in [(Side::A, a), (Side::B, b)] {
-            if let Observed::Unknown(why) = value {
-                self.unknown(side, path, why);
-            }
-        }
-        (!a.is_unknown() && !b.is_unknown()).then(|| (a.present(), b.present()))
-    }
-
-    /// A value that is compared by equality; `effect` judges two different ones.
-    fn value<T: PartialEq + Serialize>(
-        &mut self,
-        path: &str,
-        a: &Observed<T>,
-        b: &Observed<T>,
-        effect: impl FnOnce(Option<&T>, Option<&T>) -> Effect,
-    ) {
-        if let Some((before, after)) = self.known(path, a, b)
-            && before != after
-        {
-            self.change(path, before, after, effect(before, after));
-        }
-    }
-
-    /// Members of a set: each one gained or lost is a change below `path`. Having a member is `with`.
-    fn members<T: Ord + Serialize>(
-        &mut self,
-        path: &str,
-        before: &BTreeSet<T>,
-        after: &BTreeSet<T>,
-        with: Effect,
-        key: impl Fn(&T) -> String,
-    ) {
-        let without = match with {
-            Effect::More => Effect::Less,
-            Effect::Less => Effect::More,
-            Effect::Other => Effect::Other,
-        };
-        for member in before.union(after) {
-            let path = format!("{path}/{}", crate::json::escape(&key(member)));
-            match (before.contains(member), after.contains(member)) {
-                (true, false) => self.change(path, member, Value::Null, without),
-                (false, true) => self.change(path, Value::Null, member, with),
-                _ => {}
-            }
-        }
-    }
 }

@@ -321,6 +321,17 @@ fn mounts_masks_and_sockets() {
 }
 
 #[test]
+fn where_a_cgroup_lies_is_identity_and_the_whole_hierarchy_is_not() {
+    let (mut a, mut b) = (docker_like(A, 10), docker_like(B, 20));
+    let cgroup = |root: &str| mount("/sys/fs/cgroup/memory", root, "cgroup", &["ro"]);
+    present(&mut a.mounts).push(cgroup("/docker/some"));
+    present(&mut b.mounts).push(cgroup("/plim/other"));
+    assert!(diff(&a, &b).same);
+    present(&mut b.mounts).push(cgroup("/"));
+    assert_eq!(lines(&diff(&a, &b)), ["other /mounts/~1sys~1fs~1cgroup~1memory/root \"CGROUP\"->\"/\""]);
+}
+
+#[test]
 fn of_stacked_mounts_the_last_counts() {
     case(|b| present(&mut b.mounts).insert(1, mount("/proc", "/", "tmpfs", &["ro"])), &[]);
 }
@@ -409,6 +420,25 @@ fn subset_holds_only_when_every_change_is_more() {
     assert!(diff(&a, &b).a_within_b() && !diff(&b, &a).a_within_b());
     b.sysctls.clear();
     assert!(!diff(&a, &b).a_within_b(), "neither more nor less counts against it");
+}
+
+#[test]
+fn two_ways_to_refuse_are_within_each_other_and_a_supervisor_is_not() {
+    let verdict = |before: &str, after: &str| {
+        let change = Change {
+            area: Area::Seccomp,
+            path: "/seccomp/SCMP_ARCH_X86_64/bpf".to_owned(),
+            before: json!({"action": before}),
+            after: json!({"action": after}),
+            effect: Effect::Other,
+            seccomp: None,
+        };
+        Diff::new(vec![change], vec![]).a_within_b()
+    };
+    assert!(verdict("SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"));
+    assert!(verdict("SCMP_ACT_LOG", "SCMP_ACT_ALLOW"));
+    assert!(!verdict("SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE"));
+    assert!(!verdict("SCMP_ACT_TRACE", "SCMP_ACT_TRACE"));
 }
 
 #[test]

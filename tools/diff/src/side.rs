@@ -54,6 +54,14 @@ impl Side {
         self.snapshot()?.capabilities.present().map(|sets| sets.bounding)
     }
 
+    /// The filters of a live target, where they were asked for and could be read.
+    pub(crate) fn programs(&self) -> Option<&[Program]> {
+        match &self.content {
+            Content::Live { filters: Observed::Present(programs), .. } => Some(programs),
+            Content::Live { .. } | Content::Saved(_) | Content::Profile(_) | Content::Filter(_) => None,
+        }
+    }
+
     /// What the side is, in a word.
     pub(crate) fn kind(&self) -> &'static str {
         match self.content {

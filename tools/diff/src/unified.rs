@@ -76,7 +76,7 @@ fn flatten(path: &str, value: &Value, lines: &mut Vec<String>) {
         Value::Array(items) if items.iter().any(Value::is_object) => {
             for item in items {
                 // Entries of a keyed list go by their key, so that a new one does not rename the rest.
-                let key = ["target", "path", "comm", "sha256"].iter().find_map(|key| item.get(*key));
+                let key = ["target", "path", "comm", "arch"].iter().find_map(|key| item.get(*key));
                 let key = key.map_or_else(String::new, crate::render::value);
                 flatten(&format!("{path}[{key}]"), item, lines);
             }

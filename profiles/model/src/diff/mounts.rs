@@ -91,7 +91,11 @@ fn view(mount: &Mount, target: &TargetInfo) -> View {
         |option: &String| mount.fs_type == "overlay" && directories.iter().any(|d| option.starts_with(d));
     View {
         fs_type: mount.fs_type.clone(),
-        root: clean(&mount.root),
+        root: match (mount.fs_type.as_str(), mount.root.as_str()) {
+            // Where in the hierarchy the target's own cgroup is, is identity; seeing the whole of it is not.
+            ("cgroup" | "cgroup2", root) if root != "/" => "CGROUP".to_owned(),
+            (_, root) => without_ids(root, target),
+        },
         // The name of a file system without a device is whatever the mounter wrote.
         source: if mount.source.starts_with('/') { clean(&mount.source) } else { String::new() },
         options: mount.options.iter().map(clean).collect(),

@@ -21,7 +21,7 @@ mod unified;
 use judge::Judged;
 use side::{Content, Side};
 
-/// Compares two targets by meaning
+/// Compare two targets by meaning
 ///
 /// A and B are live targets (docker:NAME, plim:NAME, pid:N, self, host, or a container's bare name), saved snapshots,
 /// seccomp profiles in Docker's, OCI's or Podman's dialect, OCI config.json files, raw BPF filters (- is stdin), or

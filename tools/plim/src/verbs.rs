@@ -19,13 +19,13 @@ pub(crate) struct Verb {
 }
 
 impl Verb {
-    /// The first line of its help; only of our own programs, for a program on PATH need not know `-h`.
+    /// The first line of its help; only of our own programs, for a program on PATH need not know `--help`.
     pub(crate) fn about(&self) -> String {
         if !self.beside {
             return format!("({})", plim_tools_common::escape(&self.program.display().to_string()));
         }
         let output =
-            Command::new(&self.program).arg("-h").stdin(Stdio::null()).stderr(Stdio::null()).output();
+            Command::new(&self.program).arg("--help").stdin(Stdio::null()).stderr(Stdio::null()).output();
         let text = output.map(|output| output.stdout).unwrap_or_default();
         let first = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned();
         plim_tools_common::escape(&first)

@@ -172,6 +172,7 @@ fn kill_loop(ctx: &Ctx) -> Result<()> {
     let batch = 25;
     let mut done = 0;
     while done < runs {
+        let mut killed = Vec::new();
         for _ in 0..batch.min(runs - done) {
             let mut running = if done % 3 == 2 {
                 ctx.plim_host_start(&[], &["/witness", "hold", "5"])?
@@ -183,6 +184,8 @@ fn kill_loop(ctx: &Ctx) -> Result<()> {
             running.signal(libc::SIGKILL);
             running.child.wait()?;
             done += 1;
+            // A child that dies in a moment may still be making mount points in the bundle.
+            killed.push(running);
         }
         Inventory::settle(&before, PATIENCE)
             .with_context(|| format!("seed {seed}, after {done} of {runs} runs, start takes {whole} us"))?;

@@ -63,7 +63,8 @@ impl Inventory {
         for dir in ["/run/plim", "/tmp", "/run", "/var/tmp"] {
             for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                let ours = dir == "/run/plim" || name.contains("plim") && !name.starts_with("plimtest-");
+                let ours = dir == "/run/plim" && !name.starts_with('.')
+                    || name.contains("plim") && !name.starts_with("plimtest-");
                 if ours && !(dir == "/run/plim" && somebody_elses(&entry.path())) {
                     all.insert(format!("file {dir}/{name}"));
                 }
@@ -120,14 +121,13 @@ fn strangers(dir: &Path) -> bool {
     pids.all(|pid| !ours.contains(&pid))
 }
 
-/// Whether the state directory belongs to a container whose monitor lives and is not ours.
+/// Whether a process holds the state directory's lock: then it belongs to somebody who lives, and if that is one of
+/// ours, the inventory lists the process itself.
 fn somebody_elses(dir: &Path) -> bool {
-    let state = fs::read_to_string(dir.join("state.json")).unwrap_or_default();
-    let state: serde_json::Value = serde_json::from_str(&state).unwrap_or_default();
-    let Some(monitor) = state["monitor_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()) else {
-        return false;
-    };
-    host::parent(monitor).is_some() && !host::descendants().iter().any(|(pid, _)| *pid == monitor)
+    use nix::errno::Errno;
+    use nix::fcntl::{Flock, FlockArg};
+    let Ok(file) = fs::File::open(dir) else { return false };
+    matches!(Flock::lock(file, FlockArg::LockExclusiveNonblock), Err((_, Errno::EWOULDBLOCK)))
 }
 
 /// Leaves something behind on purpose, after a container's end.

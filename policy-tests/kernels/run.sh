@@ -48,7 +48,7 @@ if [ "$job" = suite ]; then
 	done
 	echo "launcher=$launcher" >"$work/job.conf"
 	extra+=("$work/job.conf=/job.conf")
-	if [ -e "$here/../expect/vm.txt" ]; then extra+=("$here/../expect/vm.txt=/expect"); fi
+	if [ -e "$here/../expect/vm" ]; then extra+=("$here/../expect/vm=/expect"); fi
 fi
 # Programs of this machine that the suite uses, with their libraries.
 for name in runc tcpdump; do

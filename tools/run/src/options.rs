@@ -32,6 +32,8 @@ Examples:
     bin_name = "plim run",
     version,
     disable_help_flag = true,
+    // The last one counts, as in docker run.
+    args_override_self = true,
     override_usage = "plim run [OPTIONS] [--] COMMAND [ARG…]\n       plim run [OPTIONS] --bundle DIR",
     after_help = AFTER_HELP,
     max_term_width = 110
@@ -215,7 +217,7 @@ pub(crate) struct Options {
     pub(crate) memory_reservation: Option<String>,
 
     /// Number of CPUs' worth of time, as 1.5
-    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = LIMITS)]
     pub(crate) cpus: Option<String>,
 
     /// Weight against other containers, 2 to 262144 [default: 1024]
@@ -314,6 +316,27 @@ mod tests {
         ] {
             assert_eq!(parse(args).command, command, "{args:?}");
         }
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_option_counts_and_lists_grow() {
+        let options = parse(&[
+            "--pids-limit",
+            "50",
+            "--pids-limit",
+            "-1",
+            "--cpus",
+            "-1",
+            "-e",
+            "A=1",
+            "-e",
+            "B=2",
+            "sh",
+        ]);
+        assert_eq!(options.pids_limit.as_deref(), Some("-1"));
+        // Refused later, by name and with the range.
+        assert_eq!(options.cpus.as_deref(), Some("-1"));
+        assert_eq!(options.env, ["A=1", "B=2"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{expect_verdicts, text};
+use crate::launcher::Engine;
 use crate::{Ctx, Need, Suite, Test, Weakening as W, host, same};
 
 const MIB: u64 = 1 << 20;
@@ -170,8 +171,13 @@ fn cpu_values(ctx: &Ctx) -> Result<()> {
             return same("shares", value("cpu.shares")?, "512".to_owned());
         }
         same("quota", host::cgroup_value(pid, "cpu", "", "cpu.max")?, "25000 50000".to_owned())?;
-        // 1 + (512 - 2) * 9999 / 262142, rounded down, as runc does.
-        same("weight", host::cgroup_value(pid, "cpu", "", "cpu.weight")?, "20".to_owned())
+        // 10^((l^2 + 125 l) / 612 - 7/34) with l = log2(512), rounded up: runc since 1.3.2. Older ones
+        // say 1 + (512 - 2) * 9999 / 262142, rounded down, which made Docker's default of 1024 a weight of 39.
+        let weight = host::cgroup_value(pid, "cpu", "", "cpu.weight")?;
+        if ctx.engine == Engine::Runc && weight == "20" {
+            return Ok(());
+        }
+        same("weight", weight, "59".to_owned())
     })
 }
 

@@ -74,9 +74,11 @@ pub struct Device {
 /// Device access: the nodes that are there and what the device cgroup lets be opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Devices {
-    /// Nodes directly in the target's /dev, sorted by path.
+    /// Nodes in the target's /dev and in directories of the same file system below it, sorted by path.
     pub nodes: Observed<Vec<Device>>,
-    /// v1 `devices.list`, one rule a line, sorted (`c 1:3 rwm`); v2's BPF program cannot be read as rules: unknown.
+    /// What may be opened and made, one allowing rule a line, sorted (`c 1:3 rwm`). v1's `devices.list`, which reads
+    /// `a *:* rwm` also where some devices are refused; or what all of v2's device programs together allow, in the same
+    /// words (`a *:* rwm` where there is none), and unknown where rules cannot say exactly that.
     pub cgroup_rules: Observed<Vec<String>>,
 }
 

@@ -109,3 +109,120 @@ pub(crate) fn ptrace_detach(tid: i32, signal: i32) -> Result<(), Errno> {
     };
     Errno::result(result).map(drop)
 }
+
+// bpf(2): operations and types of linux/bpf.h.
+const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_PROG_QUERY: libc::c_int = 16;
+const BPF_CGROUP_DEVICE: u32 = 6;
+/// Of the cgroup and its ancestors, as they are run.
+const BPF_F_QUERY_EFFECTIVE: u32 = 1;
+
+/// The part of `union bpf_attr` that BPF_PROG_QUERY knows since Linux 4.15.
+#[repr(C)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_count: u32,
+    reserved: u32,
+}
+
+/// The part of `union bpf_attr` that BPF_OBJ_GET_INFO_BY_FD knows.
+#[repr(C)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_length: u32,
+    info: u64,
+}
+
+/// The leading part of `struct bpf_prog_info` that every kernel with BPF_PROG_QUERY has.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    jited_bytes: u32,
+    xlated_bytes: u32,
+    jited: u64,
+    xlated: u64,
+}
+
+/// What the kernel tells of a loaded program.
+#[derive(Debug)]
+pub(crate) struct BpfProgram {
+    /// `BPF_PROG_TYPE_*`.
+    pub(crate) kind: u32,
+    /// Its instructions after the kernel's verifier, 8 bytes each; `None` when this reader is not told.
+    pub(crate) instructions: Option<Vec<[u8; 8]>>,
+}
+
+fn bpf<A>(operation: libc::c_int, attr: &mut A) -> Result<libc::c_long, Errno> {
+    // SAFETY: private to this file, whose callers pass the repr(C) leading part of union bpf_attr for `operation`, of which
+    // the kernel reads and writes no more than the size given, and in it addresses of memory that is theirs over the call.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_bpf, operation, std::ptr::from_mut(attr), std::mem::size_of::<A>())
+    })
+}
+
+/// The ids of the device programs that are run for processes in the v2 cgroup (Linux 4.15).
+///
+/// EPERM without CAP_NET_ADMIN in the initial user namespace (CAP_SYS_ADMIN will do since Linux 6.9); ENOSPC when there
+/// are more than `most`; EBADF when the directory is no v2 cgroup; EINVAL without CONFIG_CGROUP_BPF.
+pub(crate) fn device_program_ids(cgroup: BorrowedFd<'_>, most: usize) -> Result<Vec<u32>, Errno> {
+    let mut ids = vec![0u32; most];
+    let mut attr = QueryAttr {
+        target_fd: u32::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::EBADF)?,
+        attach_type: BPF_CGROUP_DEVICE,
+        query_flags: BPF_F_QUERY_EFFECTIVE,
+        attach_flags: 0,
+        prog_ids: ids.as_mut_ptr() as u64,
+        prog_count: u32::try_from(most).map_err(|_| Errno::E2BIG)?,
+        reserved: 0,
+    };
+    bpf(BPF_PROG_QUERY, &mut attr)?;
+    ids.truncate(usize::try_from(attr.prog_count).map_err(|_| Errno::E2BIG)?);
+    Ok(ids)
+}
+
+/// Opens a loaded program. ENOENT when it is gone; EPERM without CAP_SYS_ADMIN in the initial user namespace. The
+/// descriptor is close-on-exec.
+pub(crate) fn bpf_program_open(id: u32) -> Result<OwnedFd, Errno> {
+    /// `prog_id`, `next_id`, `open_flags`.
+    #[repr(C)]
+    struct IdAttr([u32; 3]);
+    let raw = bpf(BPF_PROG_GET_FD_BY_ID, &mut IdAttr([id, 0, 0]))?;
+    let raw = RawFd::try_from(raw).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the call succeeded, so `raw` is a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// A program's kind and, up to `most`, its instructions; E2BIG when it has more. The kernel holds them back from readers
+/// without CAP_BPF (CAP_SYS_ADMIN before Linux 5.8), and where net.core.bpf_jit_harden has hidden their constants.
+pub(crate) fn bpf_program_info(program: BorrowedFd<'_>, most: usize) -> Result<BpfProgram, Errno> {
+    let fd = u32::try_from(program.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+    let ask = |info: &mut ProgramInfo| {
+        let info_length = u32::try_from(std::mem::size_of::<ProgramInfo>()).map_err(|_| Errno::E2BIG)?;
+        let info = std::ptr::from_mut(info) as u64;
+        bpf(BPF_OBJ_GET_INFO_BY_FD, &mut InfoAttr { bpf_fd: fd, info_length, info })
+    };
+    let mut first = ProgramInfo::default();
+    ask(&mut first)?;
+    let bytes = usize::try_from(first.xlated_bytes).map_err(|_| Errno::E2BIG)?;
+    if bytes / 8 > most {
+        return Err(Errno::E2BIG);
+    }
+    let mut instructions = vec![[0u8; 8]; bytes / 8];
+    // A loaded program does not change. The kernel copies at most as many bytes as are offered here.
+    let mut second = ProgramInfo {
+        xlated_bytes: first.xlated_bytes,
+        xlated: instructions.as_mut_ptr() as u64,
+        ..ProgramInfo::default()
+    };
+    ask(&mut second)?;
+    let told = bytes > 0 && second.xlated != 0 && second.xlated_bytes == first.xlated_bytes;
+    Ok(BpfProgram { kind: first.kind, instructions: told.then_some(instructions) })
+}

@@ -1,5 +1,6 @@
 //! A cgroup and its ancestors as directories.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -44,7 +45,13 @@ impl Directory {
         }
     }
 
-    /// The same for a file whose text is taken as it is, trimmed.
+    /// Opens the directory itself.
+    pub(crate) fn open(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        open(&self.on_disk, flags, Mode::empty())
+    }
+
+    /// [`Directory::file`] for one whose text is taken as it is, trimmed.
     pub(crate) fn words(&self, name: &str) -> Observed<String> {
         self.file(name, |text| Ok(text.trim().to_owned()))
     }

@@ -5,6 +5,11 @@
 //! ancestors, up to the root of what the reader has mounted.
 
 mod chain;
+#[cfg(test)]
+mod device_assembly;
+mod device_program;
+mod device_query;
+mod device_rules;
 mod files;
 mod v1;
 mod v2;
@@ -139,16 +144,19 @@ pub(crate) fn read(fs_root: &Path, mounts: &[MountEntry], text: &str) -> (Cgroup
         Place::V1(chain) => v1::io(&chain),
         Place::V2(chain) => v2::io(&chain),
     });
-    let rules = match place("devices") {
+    // v1's controller by its name; v2 has none of that name.
+    let v1 = match place("devices") {
         Observed::Present(Place::V1(chain)) => v1::device_rules(&chain),
-        Observed::Present(Place::V2(_)) | Observed::Absent => match mounted.v2 {
-            Some(_) => Observed::Unknown(
-                "v2 device rules are a BPF program, which the kernel does not tell as rules".to_owned(),
-            ),
-            None => Observed::Absent,
-        },
+        Observed::Present(Place::V2(_)) | Observed::Absent => Observed::Absent,
         Observed::Unknown(why) => Observed::Unknown(why),
     };
+    let programs = match members.iter().find(|member| member.hierarchy_id == 0) {
+        Some(member) => chain(fs_root, mounted.v2.iter(), member, "unified")
+            .and_then(|chain| device_query::programs(chain.own())),
+        // Nobody ever mounted the v2 hierarchy, so nothing is attached there.
+        None => Observed::Absent,
+    };
+    let rules = device_query::rules(v1, programs);
     (Cgroup { version: mounted.version(), paths, memory, cpu, pids, io }, rules)
 }
 

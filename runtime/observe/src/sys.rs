@@ -226,3 +226,48 @@ pub(crate) fn bpf_program_info(program: BorrowedFd<'_>, most: usize) -> Result<B
     let told = bytes > 0 && second.xlated != 0 && second.xlated_bytes == first.xlated_bytes;
     Ok(BpfProgram { kind: first.kind, instructions: told.then_some(instructions) })
 }
+
+/// What the tests do to have a cgroup with programs.
+#[cfg(test)]
+pub(crate) mod attach {
+    use super::{AsRawFd, BorrowedFd, Errno, FromRawFd, OwnedFd, RawFd, bpf};
+
+    const BPF_PROG_LOAD: libc::c_int = 5;
+    const BPF_PROG_ATTACH: libc::c_int = 8;
+    const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+    const BPF_F_ALLOW_MULTI: u32 = 2;
+
+    #[repr(C)]
+    struct LoadAttr {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log: [u32; 4],
+        kernel_version: u32,
+        flags: u32,
+    }
+
+    /// Loads a device program.
+    pub(crate) fn load(instructions: &[[u8; 8]]) -> Result<OwnedFd, Errno> {
+        let mut attr = LoadAttr {
+            kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+            count: u32::try_from(instructions.len()).map_err(|_| Errno::E2BIG)?,
+            instructions: instructions.as_ptr() as u64,
+            license: c"Dual MIT/GPL".as_ptr() as u64,
+            log: [0; 4],
+            kernel_version: 0,
+            flags: 0,
+        };
+        let raw = RawFd::try_from(bpf(BPF_PROG_LOAD, &mut attr)?).map_err(|_| Errno::EBADF)?;
+        // SAFETY: the call succeeded, so `raw` is a new descriptor that nobody else owns.
+        Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+    }
+
+    /// Attaches it to a v2 cgroup, beside those of its ancestors.
+    pub(crate) fn attach(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
+        let number = |fd: BorrowedFd<'_>| u32::try_from(fd.as_raw_fd()).map_err(|_| Errno::EBADF);
+        let mut attr = [number(cgroup)?, number(program)?, super::BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI];
+        bpf(BPF_PROG_ATTACH, &mut attr).map(drop)
+    }
+}

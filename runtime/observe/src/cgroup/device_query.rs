@@ -110,30 +110,4 @@ pub(super) fn rules(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_programs_and_without_a_v1_list_everything_may_be_opened() {
-        let nothing = || Observed::Present(Vec::new());
-        let everything = Observed::Present(vec!["a *:* rwm".to_owned()]);
-        assert_eq!(rules(Observed::Absent, nothing()), everything);
-        let refused = Observed::Unknown("refused".to_owned());
-        assert_eq!(rules(Observed::Absent, refused), Observed::Unknown("refused".to_owned()));
-        assert_eq!(rules(Observed::Absent, Observed::Absent), Observed::Absent);
-    }
-
-    #[test]
-    fn a_v1_list_stands_unless_a_program_refuses_more() {
-        let list = || Observed::Present(vec!["c 1:3 rwm".to_owned()]);
-        // mov r0, 0 or 1; exit.
-        let verdict = |imm| {
-            let insn = |code, imm| Instruction { code, dst: 0, src: 0, offset: 0, imm };
-            vec![insn(0xb7, imm), insn(0x95, 0)]
-        };
-        assert_eq!(rules(list(), Observed::Unknown("refused".to_owned())), list());
-        assert_eq!(rules(list(), Observed::Present(Vec::new())), list());
-        assert_eq!(rules(list(), Observed::Present(vec![verdict(1)])), list());
-        assert!(rules(list(), Observed::Present(vec![verdict(1), verdict(0)])).is_unknown());
-    }
-}
+mod tests;

@@ -18,11 +18,16 @@ use crate::sys;
 /// Longest message: an error with two paths of PATH_MAX in it.
 const MESSAGE_MAX: usize = 16 * 1024;
 
+/// Most descriptors in one message: v1 had 14 controllers at most, and named hierarchies are few.
+const DESCRIPTORS_MAX: usize = 64;
+
 /// What is said over the line.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Launcher: the id maps of your user namespace are written.
     Mapped,
+    /// Launcher: your cgroups and the state directory are there; write `0` to each of these to join the v1 hierarchies.
+    Placed(Vec<OwnedFd>),
     /// Child: this is the pid of the container's first process (sent by the helper that joined namespaces).
     Pid(i32),
     /// Child: this is the master side of the container's terminal.
@@ -54,6 +59,10 @@ impl Channel {
         let mut descriptors = Vec::new();
         match message {
             Message::Mapped => bytes.push(b'm'),
+            Message::Placed(files) => {
+                bytes.push(b'c');
+                descriptors.extend(files.iter().map(AsRawFd::as_raw_fd));
+            }
             Message::Pid(pid) => {
                 bytes.push(b'p');
                 bytes.extend_from_slice(&pid.to_le_bytes());
@@ -85,8 +94,8 @@ impl Channel {
     pub(crate) fn receive(&self) -> Result<Message> {
         let doing = || "receive a message between launcher and container";
         let mut buffer = vec![0; MESSAGE_MAX];
-        let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-        let (length, descriptor) = loop {
+        let mut control = nix::cmsg_space!([std::os::fd::RawFd; DESCRIPTORS_MAX]);
+        let (length, mut descriptors) = loop {
             let mut iov = [IoSliceMut::new(&mut buffer)];
             match recvmsg::<UnixAddr>(
                 self.0.as_raw_fd(),
@@ -98,27 +107,28 @@ impl Channel {
                 Err(Errno::ECONNRESET) => return Ok(Message::Closed),
                 other => {
                     let received = other.during(doing)?;
-                    let mut descriptor = None;
+                    let mut descriptors = Vec::new();
                     for part in received.cmsgs().during(doing)? {
                         if let ControlMessageOwned::ScmRights(fds) = part {
-                            descriptor = fds.into_iter().map(sys::own).next();
+                            descriptors.extend(fds.into_iter().map(sys::own));
                         }
                     }
-                    break (received.bytes, descriptor);
+                    break (received.bytes, descriptors);
                 }
             }
         };
         let message = &buffer[..length];
-        Ok(match (message.first(), descriptor) {
+        Ok(match (message.first(), descriptors.len()) {
             (None, _) => Message::Closed,
-            (Some(b'm'), None) => Message::Mapped,
-            (Some(b'p'), None) if message.len() == 5 => {
+            (Some(b'm'), 0) => Message::Mapped,
+            (Some(b'c'), _) => Message::Placed(descriptors),
+            (Some(b'p'), 0) if message.len() == 5 => {
                 Message::Pid(i32::from_le_bytes([message[1], message[2], message[3], message[4]]))
             }
-            (Some(b't'), Some(fd)) => Message::Terminal(fd),
-            (Some(b'r'), None) => Message::Ready,
-            (Some(b's'), None) => Message::Start,
-            (Some(b'e'), None) => {
+            (Some(b't'), 1) => Message::Terminal(descriptors.remove(0)),
+            (Some(b'r'), 0) => Message::Ready,
+            (Some(b's'), 0) => Message::Start,
+            (Some(b'e'), 0) => {
                 Message::Failed(RuntimeError::from_wire(&message[1..]).unwrap_or_else(|| {
                     RuntimeError::refused("start the container", "malformed error report")
                 }))

@@ -15,7 +15,6 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, chdir, mkdir, setgroups, sethostname, setresgid, setresuid, setsid};
 use plim_model::NamespaceKind;
 
-use crate::cgroup::Joiner;
 use crate::channel::{Channel, Message};
 use crate::command::{self, Command, Identity};
 use crate::config::{ContainerConfig, TimeOffsets};
@@ -30,7 +29,6 @@ use crate::{init, namespaces, pty, rootfs, sys, sysctl};
 pub(crate) struct Setup<'a> {
     pub(crate) config: &'a ContainerConfig,
     pub(crate) channel: Channel,
-    pub(crate) joiner: Option<Joiner>,
     pub(crate) namespaces: &'a namespaces::Plan,
     pub(crate) root: rootfs::Plan<'a>,
     pub(crate) stdio: &'a Stdio,
@@ -55,14 +53,16 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     let config = setup.config;
     let process = &config.process;
 
+    // The launcher's end of the channel, and of the janitor's line, must be open in the launcher alone: else neither we
+    // nor the janitor would see it die.
+    sys::close_all_but(&needed(setup));
     // Die with the launcher; and when it died before this line, the channel is closed and the first receive ends us.
     prctl::set_pdeathsig(Signal::SIGKILL).during(|| "set the parent-death signal")?;
     sys::default_signal_actions();
 
     if setup.namespaces.is_new(NamespaceKind::User) {
-        expect(&setup.channel, |message| matches!(message, Message::Mapped));
+        expect(&setup.channel, |message| matches!(message, Message::Mapped).then_some(()));
     }
-    join_cgroups(setup)?;
     become_root_of_user_namespace(setup)?;
     if setup.namespaces.is_new(NamespaceKind::Time) {
         enter_time_namespace(config.time_offsets)?;
@@ -80,6 +80,14 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     if config.loopback_up && setup.namespaces.is_new(NamespaceKind::Net) {
         sys::loopback_up().during(|| "bring the loopback interface up")?;
     }
+
+    // What needs no other process is done by now; from here on the launcher's directories are needed.
+    let files = expect(&setup.channel, |message| match message {
+        Message::Placed(files) => Some(files),
+        _ => None,
+    });
+    join_cgroups(files)?;
+    setup.namespaces.unshare_cgroup()?;
 
     let procfs = Procfs::open()?;
     sysctl::write(&procfs, &config.sysctls)?;
@@ -106,11 +114,20 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     credentials::assume(process, setup.filter.is_some(), setup.group_changes)?;
     let command = command::find(process, setup.own_executable)?;
     setup.channel.send(&Message::Ready)?;
-    expect(&setup.channel, |message| matches!(message, Message::Start));
+    expect(&setup.channel, |message| matches!(message, Message::Start).then_some(()));
 
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(|| "unblock all signals")?;
     credentials::confine(process, setup.filter.as_ref())?;
     Err(execute(setup, &command))
+}
+
+/// The descriptors from 3 on that the child uses.
+fn needed(setup: &Setup<'_>) -> Vec<i32> {
+    let mut needed = vec![setup.channel.as_fd().as_raw_fd()];
+    needed.extend(setup.init.as_ref().map(init::number));
+    needed.extend(setup.stdio.descriptors());
+    needed.extend(setup.namespaces.descriptors());
+    needed
 }
 
 /// The last step: only the error comes back.
@@ -122,20 +139,23 @@ fn execute(setup: &Setup<'_>, command: &Command) -> RuntimeError {
 }
 
 /// Waits for the launcher's word. A launcher that is gone, or says anything else, wants this process to end.
-fn expect(channel: &Channel, wanted: impl Fn(&Message) -> bool) {
-    match channel.receive() {
-        Ok(message) if wanted(&message) => {}
-        _ => sys::exit_now(125),
-    }
+fn expect<T>(channel: &Channel, wanted: impl Fn(Message) -> Option<T>) -> T {
+    channel.receive().ok().and_then(wanted).unwrap_or_else(|| sys::exit_now(125))
 }
 
-/// v1: this very process moves itself, which costs microseconds; another's move waits for an RCU grace period.
-fn join_cgroups(setup: &Setup<'_>) -> Result<()> {
-    let Some(joiner) = &setup.joiner else { return Ok(()) };
-    joiner.join().map_err(|(path, errno)| RuntimeError::System {
-        operation: format!("join the cgroup by {}", path.display()),
-        errno: errno as i32,
-    })
+/// v1: this very process moves itself, which costs microseconds; another's move waits for an RCU grace period (see
+/// [`crate::cgroup`]). The launcher opened the files, so its credentials count, not those in a user namespace.
+fn join_cgroups(files: Vec<OwnedFd>) -> Result<()> {
+    for file in files {
+        nix::unistd::write(&file, b"0").map(drop).during(|| {
+            let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+            format!(
+                "join the container's cgroup by {} (a process of real-time class needs cpu.rt_runtime_us there)",
+                path.display()
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// In a user namespace: takes its root ids, so that files made here belong to someone who exists there.

@@ -48,49 +48,42 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     let removal = cgroups.as_ref().map_or_else(Removal::default, cgroup::Plan::removal);
     let init = if config.init { Some(init::sealed_copy()?) } else { None };
 
-    // Make: from here on the janitor knows what there may be to remove.
     let places = Places::of(config);
-    if places.directory.exists() {
-        // Seldom a living one: the claim below sorts out the dead. But the janitor must not clear away another's.
-        state::refuse_living(&places)?;
-    }
+    refuse_existing(&places, &removal)?;
+
+    // Make: from here on the janitor knows what there may be to remove.
     let janitor = Janitor::start(&removal, &places)?;
     let mut made = Made {
         own_pid_namespace: config.namespaces.get(&NamespaceKind::Pid) == Some(&NamespaceMode::New),
-        removal: Removal::default(),
+        // The shared parents are left to the janitor.
+        removal: Removal { leaves: removal.leaves.clone(), parents: Vec::new() },
         janitor: Some(janitor),
         state: None,
         child: None,
         signals,
     };
-    let directory = StateDir::claim(config, &removal)?;
-    made.hold(b'l', directory.lock())?;
-    let scratch = directory.path().to_owned();
-    stdio.open_log(&scratch)?;
-    made.state = Some(directory);
-    made.removal = removal;
-    let handle = cgroups.as_ref().map(cgroup::Plan::create).transpose().map_err(cgroup_error)?;
+    // A log is opened before the child, which inherits it; else the child need not wait for the state directory.
+    if stdio.wants_log() {
+        made.claim(config, &removal)?;
+        stdio.open_log(&places.directory)?;
+    }
+    // v2: the child is born in its cgroup.
+    let born_in = cgroups.as_ref().map(|plan| part(plan, true).create()).transpose().map_err(cgroup_error)?;
 
-    // The child goes its way while the launcher maps ids and writes the state.
+    // The child goes its way while the launcher makes v1 cgroups and the state.
     let (ours, theirs) = Channel::pair()?;
-    let into = handle.as_ref().and_then(CgroupHandle::v2_dirfd);
     let setup = Setup {
         config,
         channel: theirs,
-        joiner: handle
-            .as_ref()
-            .map(|handle| handle.joiner(into.is_none()))
-            .transpose()
-            .map_err(cgroup_error)?,
         namespaces: &checked.namespaces,
-        root: root_plan(config, &checked, &mountinfo, &scratch, cgroups.as_ref())?,
+        root: root_plan(config, &checked, &mountinfo, &places.directory, cgroups.as_ref())?,
         stdio: &stdio,
         filter: config.seccomp.as_ref().map(Filter::new).transpose()?,
         own_executable: Identity::of_self()?,
         init,
         group_changes: checked.group_changes,
     };
-    made.child = Some(start_child(&setup, &ours, into)?);
+    made.child = Some(start_child(&setup, &ours, born_in.as_ref().and_then(CgroupHandle::v2_dirfd))?);
     drop(setup);
     let (pid, pidfd) = made.child()?;
     made.hold(b'p', pidfd.as_fd())?;
@@ -98,12 +91,18 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
         idmap::write(pid, map)?;
         ours.send(&Message::Mapped)?;
     }
+    if made.state.is_none() {
+        made.claim(config, &removal)?;
+    }
+    let joined = cgroups.as_ref().map(|plan| part(plan, false).create()).transpose().map_err(cgroup_error)?;
+    ours.send(&Message::Placed(open_tasks(joined.as_ref())?))?;
     if let Some(adjustment) = config.process.oom_score_adj {
         let path = format!("/proc/{pid}/oom_score_adj");
         std::fs::write(&path, adjustment.to_string())
             .during(|| format!("write {adjustment} to {path} (lowering it needs CAP_SYS_RESOURCE)"))?;
     }
-    let state = describe(config, pid, handle.as_ref())?;
+    let handles = [born_in, joined];
+    let state = describe(config, pid, handles.iter().flatten())?;
     let terminal = await_ready(&ours, &made)?;
     if let Some(directory) = &made.state {
         directory.write(&state)?;
@@ -256,6 +255,42 @@ fn plan_cgroups(config: &ContainerConfig, mountinfo: &[u8]) -> Result<Option<cgr
         .map_err(cgroup_error)
 }
 
+/// The plan for the v2 tree alone, or for the v1 hierarchies alone.
+fn part(plan: &cgroup::Plan, unified: bool) -> cgroup::Plan {
+    cgroup::Plan { trees: plan.trees.iter().filter(|tree| tree.unified == unified).cloned().collect() }
+}
+
+/// The files by which a child joins the v1 hierarchies.
+fn open_tasks(handle: Option<&CgroupHandle>) -> Result<Vec<OwnedFd>> {
+    let leaves = handle.map(CgroupHandle::removal).unwrap_or_default().leaves;
+    leaves
+        .iter()
+        .map(|leaf| {
+            let path = leaf.join("tasks");
+            std::fs::File::options()
+                .write(true)
+                .open(&path)
+                .map(OwnedFd::from)
+                .during(|| format!("open {}", path.display()))
+        })
+        .collect()
+}
+
+/// Refuses ids and cgroup paths that are taken, before the janitor learns of them: it must not clear away another's.
+fn refuse_existing(places: &Places, removal: &Removal) -> Result<()> {
+    if let Some(taken) = removal.leaves.iter().find(|leaf| leaf.exists()) {
+        return Err(RuntimeError::refused(
+            format!("make the container's cgroup {}", taken.display()),
+            "it is there already, and what is in it is not this container's",
+        ));
+    }
+    if places.directory.exists() {
+        // Left by a dead run, perhaps: the claim clears it away.
+        state::refuse_living(places)?;
+    }
+    Ok(())
+}
+
 fn root_plan<'a>(
     config: &'a ContainerConfig,
     checked: &Checked<'a>,
@@ -352,7 +387,11 @@ fn start_child(
 }
 
 /// What other tools find in the state file.
-fn describe(config: &ContainerConfig, pid: Pid, handle: Option<&CgroupHandle>) -> Result<ContainerState> {
+fn describe<'a>(
+    config: &ContainerConfig,
+    pid: Pid,
+    handles: impl Iterator<Item = &'a CgroupHandle>,
+) -> Result<ContainerState> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path).during(|| format!("read {path}"))?;
     let start_time_ticks = plim_model::parse::stat::start_time(&stat)
@@ -366,7 +405,7 @@ fn describe(config: &ContainerConfig, pid: Pid, handle: Option<&CgroupHandle>) -
         monitor_pid: HostPid(getpid().as_raw()),
         args: config.process.args.clone(),
         image: config.image.clone(),
-        cgroup_paths: handle.map_or_else(BTreeMap::new, CgroupHandle::state_paths),
+        cgroup_paths: handles.flat_map(CgroupHandle::state_paths).collect::<BTreeMap<_, _>>(),
         spec: crate::oci::to_spec(config),
     })
 }
@@ -467,6 +506,14 @@ pub(crate) struct Made {
 }
 
 impl Made {
+    /// Takes the id and the name, and lets the janitor hold the lock too.
+    fn claim(&mut self, config: &ContainerConfig, removal: &Removal) -> Result<()> {
+        let state = StateDir::claim(config, removal)?;
+        self.hold(b'l', state.lock())?;
+        self.state = Some(state);
+        Ok(())
+    }
+
     fn hold(&self, kind: u8, fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
         self.janitor.as_ref().map_or(Ok(()), |janitor| janitor.hold(kind, fd))
     }

@@ -129,25 +129,30 @@ pub(crate) fn check(wanted: &CapabilitySets, held: Option<CapabilitySet>) -> Res
 
 /// What this process can pass on: permitted and bounding.
 pub(crate) fn held() -> Result<CapabilitySet> {
-    let read = |set| {
-        caps::read(None, set)
-            .map(|held| held.into_iter().filter_map(|cap| Capability::from_number(cap.index())).collect())
-            .map_err(|error| RuntimeError::refused("read the caller's capabilities", error.to_string()))
-    };
-    let permitted: CapabilitySet = read(CapSet::Permitted)?;
-    Ok(permitted.intersection(read(CapSet::Bounding)?))
+    let path = "/proc/self/status";
+    let text = std::fs::read_to_string(path).during(|| format!("read {path}"))?;
+    let status = plim_model::parse::status::parse(&text)
+        .map_err(|error| RuntimeError::refused(format!("read {path}"), error.to_string()))?;
+    Ok(status.capabilities.permitted.intersection(status.capabilities.bounding))
 }
 
 fn drop_bounding(keep: CapabilitySet) -> Result<()> {
     for capability in caps::all() {
         let Some(known) = Capability::from_number(capability.index()) else { continue };
-        // A capability that the running kernel does not know is in no set.
-        if keep.contains(known) || !caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false) {
+        if keep.contains(known) {
             continue;
         }
-        caps::drop(None, CapSet::Bounding, capability).map_err(|error| {
-            RuntimeError::refused(format!("drop {known} from the bounding set"), error.to_string())
-        })?;
+        match caps::drop(None, CapSet::Bounding, capability) {
+            Ok(()) => {}
+            // A capability that the running kernel does not know is in no set (prctl(2): EINVAL).
+            Err(_) if caps::has_cap(None, CapSet::Bounding, capability).is_err() => {}
+            Err(error) => {
+                return Err(RuntimeError::refused(
+                    format!("drop {known} from the bounding set"),
+                    error.to_string(),
+                ));
+            }
+        }
     }
     Ok(())
 }
@@ -188,7 +193,13 @@ fn set_capabilities(sets: &CapabilitySets) -> Result<()> {
                 format!("{} has no name here", CapabilitySet::from_bits(unknown).names().join(", ")),
             ));
         }
-        caps::set(None, kind, &wanted).map_err(|error| {
+        // `caps::set` would lower every other ambient capability by a call of its own.
+        let result = match kind {
+            CapSet::Ambient => caps::clear(None, kind)
+                .and_then(|()| wanted.iter().try_for_each(|capability| caps::raise(None, kind, *capability))),
+            _ => caps::set(None, kind, &wanted),
+        };
+        result.map_err(|error| {
             RuntimeError::refused(
                 format!("set the {name} capabilities to [{}]", set.names().join(", ")),
                 error.to_string(),

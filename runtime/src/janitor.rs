@@ -6,6 +6,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,12 +15,16 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
     sendmsg, socketpair,
 };
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use crate::cgroup::Removal;
 use crate::error::{During, Result};
 use crate::state::Places;
 use crate::sys::{self, Forked};
+
+/// Janitors that are about to end, or wait to be reaped.
+static DISMISSED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// The launcher's end.
 #[derive(Debug)]
@@ -59,19 +64,19 @@ impl Janitor {
         .during(|| "hand a descriptor to the janitor")
     }
 
-    /// Everything is cleared up: lets it go and reaps it.
+    /// Everything is cleared up: lets it go. It still removes the shared parents of the cgroups, if they are empty: nobody
+    /// has to wait for that, nor for its end: a process that goes on reaps it when the next one is dismissed.
     pub(crate) fn dismiss(self) {
-        let done = sendmsg::<UnixAddr>(
+        let _ = sendmsg::<UnixAddr>(
             self.line.as_raw_fd(),
             &[IoSlice::new(b"d")],
             &[],
             MsgFlags::MSG_NOSIGNAL,
             None,
         );
-        drop(self.line);
-        if done.is_ok() {
-            let _ = nix::sys::wait::waitpid(self.pid, None);
-        }
+        let mut dismissed = DISMISSED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        dismissed.push(self.pid);
+        dismissed.retain(|pid| waitpid(*pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive));
     }
 }
 
@@ -106,7 +111,10 @@ fn live(line: OwnedFd, removal: &Removal, places: &Places) -> ! {
         };
         match (length, byte[0], descriptor) {
             (0, ..) => break,
-            (_, b'd', _) => sys::exit_now(0),
+            (_, b'd', _) => {
+                remove_parents(removal);
+                sys::exit_now(0)
+            }
             (_, kind, Some(fd)) => held.push((kind, fd)),
             _ => {}
         }
@@ -129,6 +137,13 @@ fn clear_up(held: &[(u8, OwnedFd)], removal: &Removal, places: &Places) {
         std::thread::sleep(Duration::from_millis(5));
     }
     places.remove();
+}
+
+/// Best effort: another container's directory in them keeps them.
+fn remove_parents(removal: &Removal) {
+    for parent in &removal.parents {
+        let _ = std::fs::remove_dir(parent);
+    }
 }
 
 fn any_left(removal: &Removal) -> bool {

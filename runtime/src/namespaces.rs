@@ -1,7 +1,7 @@
 //! Which namespaces are new, which are joined, and in which order.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -68,6 +68,11 @@ impl Plan {
         self.joined.iter().any(|(joined, _)| *joined == kind)
     }
 
+    /// The numbers of the descriptors of what is joined.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
+        self.joined.iter().map(|(_, file)| file.as_raw_fd())
+    }
+
     /// What clone3(2) makes: user, because it owns the others, and pid, because it cannot be entered later. The rest
     /// is left to the child, which makes them while the launcher goes on (a network namespace takes a while).
     pub(crate) fn at_clone(&self) -> u64 {
@@ -115,12 +120,14 @@ impl Plan {
         Ok(())
     }
 
-    /// In the child: makes the other new namespaces. The caller is already in its cgroups, so a new cgroup namespace
-    /// has the container's cgroup as its root (cgroup_namespaces(7)).
+    /// In the child: makes the other new namespaces, but for the cgroup namespace.
     pub(crate) fn unshare(&self) -> Result<()> {
         let kinds = || {
             self.new.iter().filter(|kind| {
-                !matches!(kind, NamespaceKind::User | NamespaceKind::Pid | NamespaceKind::Time)
+                !matches!(
+                    kind,
+                    NamespaceKind::User | NamespaceKind::Pid | NamespaceKind::Time | NamespaceKind::Cgroup
+                )
             })
         };
         let flags = kinds().fold(CloneFlags::empty(), |flags, kind| flags | flag(*kind));
@@ -128,6 +135,15 @@ impl Plan {
             let names: Vec<&str> = kinds().map(|kind| kind.as_str()).collect();
             format!("make new namespaces ({}; needs CAP_SYS_ADMIN)", names.join(", "))
         })
+    }
+
+    /// In the child, when it is in its cgroups: makes the cgroup namespace, whose root is where its maker is
+    /// (cgroup_namespaces(7)).
+    pub(crate) fn unshare_cgroup(&self) -> Result<()> {
+        if !self.is_new(NamespaceKind::Cgroup) {
+            return Ok(());
+        }
+        unshare(CloneFlags::CLONE_NEWCGROUP).during(|| "make a new cgroup namespace (needs CAP_SYS_ADMIN)")
     }
 }
 

@@ -117,11 +117,6 @@ impl StateDir {
         self.lock.as_fd()
     }
 
-    /// The directory.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Writes `state.json` in one step.
     pub(crate) fn write(&self, state: &ContainerState) -> Result<()> {
         let path = self.path.join("state.json");

@@ -1,7 +1,7 @@
 //! Where the container's standard streams go.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -52,6 +52,11 @@ impl Stdio {
         Stdio { stdin: Stream::Null, stdout: Stream::Log, stderr: Stream::Log }
     }
 
+    /// Whether a stream goes to the log.
+    pub(crate) fn wants_log(&self) -> bool {
+        [&self.stdin, &self.stdout, &self.stderr].into_iter().any(|stream| matches!(stream, Stream::Log))
+    }
+
     /// Opens the log, if one is wanted, in the state directory.
     pub(crate) fn open_log(&mut self, directory: &Path) -> Result<()> {
         for stream in [&mut self.stdin, &mut self.stdout, &mut self.stderr] {
@@ -64,6 +69,14 @@ impl Stdio {
             }
         }
         Ok(())
+    }
+
+    /// The numbers of the descriptors given.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
+        [&self.stdin, &self.stdout, &self.stderr].into_iter().filter_map(|stream| match stream {
+            Stream::Descriptor(fd) => Some(fd.as_raw_fd()),
+            _ => None,
+        })
     }
 
     /// In the child: puts the streams on descriptors 0, 1 and 2.

@@ -181,9 +181,10 @@ pub(crate) fn set_limit_of(pid: Pid, resource: u32, soft: u64, hard: u64) -> nix
         .map(drop)
 }
 
-/// Sets every signal to its default action: Rust ignores SIGPIPE, and a caller may ignore more.
+/// Sets signals to their default action: Rust ignores SIGPIPE, and a caller may ignore more. Handlers end with execve(2)
+/// by themselves, but until then they are the launcher's.
 pub(crate) fn default_signal_actions() {
-    for signal in 1..=64 {
+    for signal in 1..=31 {
         // SAFETY: SIG_DFL is always a valid action. SIGKILL, SIGSTOP and glibc's own two signals refuse, harmlessly.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }

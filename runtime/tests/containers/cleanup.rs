@@ -21,6 +21,7 @@ pub(crate) const CASES: &[crate::Case] = &[
     ("cleanup_detached", detached),
 ];
 
+#[allow(clippy::zombie_processes, reason = "the callers kill it and wait for it by its pid")]
 /// Runs the container in a process of its own: this very program, called with the hidden case.
 fn launch(config: &ContainerConfig) -> Pid {
     let mut command = std::process::Command::new(std::env::current_exe().expect("our own path"));

@@ -170,8 +170,8 @@ fn bpf<A>(operation: libc::c_int, attr: &mut A) -> Result<libc::c_long, Errno> {
 
 /// The ids of the device programs that are run for processes in the v2 cgroup (Linux 4.15).
 ///
-/// EPERM without CAP_NET_ADMIN in the initial user namespace (CAP_SYS_ADMIN will do since Linux 6.9); ENOSPC when there
-/// are more than `most`; EBADF when the directory is no v2 cgroup; EINVAL without CONFIG_CGROUP_BPF.
+/// EPERM without CAP_NET_ADMIN in the initial user namespace (newer kernels take CAP_SYS_ADMIN as well); ENOSPC when
+/// there are more than `most`; EBADF when the directory is no v2 cgroup; EINVAL without CONFIG_CGROUP_BPF.
 pub(crate) fn device_program_ids(cgroup: BorrowedFd<'_>, most: usize) -> Result<Vec<u32>, Errno> {
     let mut ids = vec![0u32; most];
     let mut attr = QueryAttr {
@@ -201,7 +201,8 @@ pub(crate) fn bpf_program_open(id: u32) -> Result<OwnedFd, Errno> {
 }
 
 /// A program's kind and, up to `most`, its instructions; E2BIG when it has more. The kernel holds them back from readers
-/// without CAP_BPF (CAP_SYS_ADMIN before Linux 5.8), and where net.core.bpf_jit_harden has hidden their constants.
+/// without CAP_BPF (CAP_SYS_ADMIN before Linux 5.8); and where net.core.bpf_jit_harden has hidden their constants, from
+/// those who may not see its addresses (kernel.kptr_restrict).
 pub(crate) fn bpf_program_info(program: BorrowedFd<'_>, most: usize) -> Result<BpfProgram, Errno> {
     let fd = u32::try_from(program.as_raw_fd()).map_err(|_| Errno::EBADF)?;
     let ask = |info: &mut ProgramInfo| {

@@ -9,8 +9,12 @@
 //! The instructions that runc, crun, systemd, LXC and `plim run` write are understood: loads of the context, arithmetic,
 //! jumps forward and backward. Calls, maps and memory are not.
 
+mod operations;
+
 use std::collections::BTreeSet;
 use std::rc::Rc;
+
+use operations::{compute, holds, is_comparison, lower_half};
 
 /// One instruction of the kernel's `struct bpf_insn`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,31 +294,17 @@ impl State {
     fn arithmetic(&self, insn: Instruction) -> Option<Value> {
         let wide = insn.code & 0x07 == ALU64;
         let (left, right) = (self.value(insn.dst), self.operand(insn));
-        let low = |number: u64| number & u64::from(u32::MAX);
         let result = match (insn.code & 0xf0, left, right) {
             (0xb0, _, Value::Number(right)) => Value::Number(right),
             // Device numbers have 32 bits, a pointer has not.
             (0xb0, _, right @ (Value::Major | Value::Minor)) => right,
             (0xb0, _, right) => return Some(if wide { right } else { Value::Other }),
+            // Zero, whatever it held: what hiding constants makes of `mov r0, 0` (kernel/bpf/core.c, bpf_jit_blind_insn).
+            (0x10 | 0xa0, ..) if insn.code & X != 0 && insn.src == insn.dst => Value::Number(0),
             // The instruction has one operand; with the bit X it is none.
             (0x80, Value::Number(left), _) if insn.code & X == 0 => Value::Number(left.wrapping_neg()),
             (operation, Value::Number(left), Value::Number(right)) => {
-                // A 32-bit operation sees the low halves alone.
-                let (left, right) = if wide { (left, right) } else { (low(left), low(right)) };
-                let shift = u32::try_from(right & if wide { 63 } else { 31 }).ok()?;
-                Value::Number(match operation {
-                    0x00 => left.wrapping_add(right),
-                    0x10 => left.wrapping_sub(right),
-                    0x20 => left.wrapping_mul(right),
-                    0x40 => left | right,
-                    0x50 => left & right,
-                    0x60 => left << shift,
-                    0x70 => left >> shift,
-                    0xa0 => left ^ right,
-                    0xc0 if wide => (left.cast_signed() >> shift).cast_unsigned(),
-                    0xc0 => u64::from((lower_half(left).cast_signed() >> shift).cast_unsigned()),
-                    _ => return None,
-                })
+                Value::Number(compute(operation, left, right, wide)?)
             }
             // The same operations on what is open.
             (0x00 | 0x10 | 0x20 | 0x40 | 0x50 | 0x60 | 0x70 | 0xa0 | 0xc0, ..) => Value::Other,
@@ -322,7 +312,7 @@ impl State {
             _ => return None,
         };
         Some(match result {
-            Value::Number(number) if !wide => Value::Number(low(number)),
+            Value::Number(number) if !wide => Value::Number(u64::from(lower_half(number))),
             result => result,
         })
     }
@@ -387,36 +377,6 @@ impl State {
             self.jump(at, offset)?
         }
         Ok(Step::Fork(Box::new(equal)))
-    }
-}
-
-fn lower_half(number: u64) -> u32 {
-    u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX)
-}
-
-/// Whether a jump of this operation depends on two operands: 0x00 does not, 0x80 calls, 0x90 exits, 0xe0 may loop.
-fn is_comparison(operation: u8) -> bool {
-    matches!(operation, 0x10..=0x70 | 0xa0..=0xd0)
-}
-
-/// Whether a conditional jump on two numbers is taken.
-fn holds(operation: u8, left: u64, right: u64, wide: bool) -> bool {
-    let signed = |number: u64| match wide {
-        true => number.cast_signed(),
-        false => i64::from(lower_half(number).cast_signed()),
-    };
-    match operation {
-        0x10 => left == right,
-        0x20 => left > right,
-        0x30 => left >= right,
-        0x40 => left & right != 0,
-        0x50 => left != right,
-        0x60 => signed(left) > signed(right),
-        0x70 => signed(left) >= signed(right),
-        0xa0 => left < right,
-        0xb0 => left <= right,
-        0xc0 => signed(left) < signed(right),
-        _ => signed(left) <= signed(right),
     }
 }
 

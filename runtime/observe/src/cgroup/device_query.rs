@@ -41,7 +41,7 @@ pub(super) fn programs(directory: &Directory) -> Observed<Vec<Vec<Instruction>>>
                 return Observed::Unknown(format!("{ASK}: more than the {MAX_PROGRAMS} that are read"));
             }
             Err(errno) => {
-                let needs = "CAP_NET_ADMIN in the initial user namespace";
+                let needs = "the initial user namespace's CAP_NET_ADMIN";
                 return Observed::Unknown(refusal(ASK, errno, Some(needs)));
             }
         };
@@ -60,7 +60,7 @@ pub(super) fn programs(directory: &Directory) -> Observed<Vec<Vec<Instruction>>>
 
 /// One program; `None` when it is gone.
 fn program(id: u32) -> Result<Option<Vec<Instruction>>, String> {
-    let needs = Some("CAP_SYS_ADMIN in the initial user namespace");
+    let needs = Some("the initial user namespace's CAP_SYS_ADMIN");
     let opened = match sys::bpf_program_open(id) {
         Ok(opened) => opened,
         Err(Errno::ENOENT) => return Ok(None),
@@ -79,7 +79,7 @@ fn program(id: u32) -> Result<Option<Vec<Instruction>>, String> {
     let Some(instructions) = program.instructions else {
         return Err(format!(
             "{READ}: the kernel holds its instructions back; needs CAP_SYS_ADMIN or CAP_BPF in the initial user \
-             namespace, and CAP_SYSLOG where net.core.bpf_jit_harden is set"
+             namespace, and where net.core.bpf_jit_harden is set also CAP_SYSLOG and kernel.kptr_restrict below 2"
         ));
     };
     Ok(Some(instructions.into_iter().map(Instruction::from_bytes).collect()))

@@ -302,7 +302,7 @@ fn root_plan<'a>(
         RootfsSource::Directory(path) => rootfs::Source::Directory(path.clone()),
         RootfsSource::Overlay { lower, private, upper_size_bytes } => {
             rootfs::Source::Overlay(overlay::Plan {
-                layers: overlay::layers(lower, private, mountinfo)?,
+                pieces: overlay::pieces(lower, private, mountinfo, checked.in_user_namespace)?,
                 private: private.clone(),
                 upper_size_bytes: *upper_size_bytes,
                 scratch: scratch.to_owned(),

@@ -163,7 +163,7 @@ fn change_ids(process: &Process, group_changes: bool) -> Result<()> {
     if group_changes {
         let groups: Vec<Gid> = user.additional_gids.iter().copied().map(Gid::from_raw).collect();
         setgroups(&groups).during(|| format!("set the supplementary groups {:?}", user.additional_gids))?;
-    } else if !user.additional_gids.is_empty() {
+    } else if user.additional_gids.iter().any(|gid| *gid != user.gid) {
         return Err(RuntimeError::refused(
             format!("set the supplementary groups {:?}", user.additional_gids),
             "setgroups(2) is denied in a user namespace made without privilege",

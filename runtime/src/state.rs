@@ -1,9 +1,9 @@
 //! The state directory: one directory per container, names, and what earlier runs left behind.
 //!
 //! ```text
-//! /run/plim/                    0700; $XDG_RUNTIME_DIR/plim without root
+//! /run/plim/                    0711; $XDG_RUNTIME_DIR/plim without root
 //!   .names/NAME -> ID           a name in use
-//!   ID/                         0700; locked (flock(2)) as long as the launcher or its janitor lives
+//!   ID/                         0711; locked (flock(2)) as long as the launcher or its janitor lives
 //!     state.json                0600; plim_model::state::ContainerState, written when the container is made
 //!     cgroups.json              what has to be removed, written before it is made
 //! ```
@@ -97,7 +97,9 @@ impl StateDir {
             Err(error) => return Err(error).during(|| format!("read the link {}", places.name.display())),
         }
         let doing = || format!("make the state directory {}", places.directory.display());
-        DirBuilder::new().mode(0o700).create(&places.directory).during(doing)?;
+        // Not to be listed by others, but to be passed: the root of a user namespace is one of them, and mounts its
+        // upper layer there.
+        DirBuilder::new().mode(0o711).create(&places.directory).during(doing)?;
         let file = File::open(&places.directory).during(doing)?;
         let lock =
             Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).during(doing)?;
@@ -161,7 +163,7 @@ fn lock_all(top: &Path) -> Result<Flock<File>> {
     let file = match File::open(top) {
         Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
             DirBuilder::new()
-                .mode(0o700)
+                .mode(0o711)
                 .recursive(true)
                 .create(top)
                 .during(|| format!("make {}", top.display()))?;

@@ -12,7 +12,7 @@ pub(crate) mod overlay;
 pub(crate) mod resolve;
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -65,11 +65,10 @@ pub(crate) fn build(plan: &Plan<'_>) -> Result<Root> {
     mount(None::<&str>, "/", None::<&str>, outward | MsFlags::MS_REC, None::<&str>)
         .during(|| "make every mount of the new mount namespace private")?;
     let root = match (&plan.source, root) {
-        (Source::Directory(path), None) => attach_on_itself(path, copy_directory(path)?)?,
-        (Source::Directory(path), Some(copy)) => attach_on_itself(path, copy)?,
+        (Source::Directory(path), None) => Root::new(attach_on_itself(path, copy_directory(path)?)?),
+        (Source::Directory(path), Some(copy)) => Root::new(attach_on_itself(path, copy)?),
         (Source::Overlay(overlay), _) => overlay::mount_root(overlay)?,
     };
-    let root = Root::new(root);
     for (mount, options) in &plan.mounts {
         mounts::make(&root, mount, options, &plan.cgroups)?;
     }
@@ -90,19 +89,19 @@ pub(crate) fn cover(plan: &Plan<'_>, root: &Root) -> Result<()> {
     mask::mask(root, plan.masked)
 }
 
-fn open_directory(path: &PathBuf) -> Result<OwnedFd> {
+fn open_directory(path: &Path) -> Result<OwnedFd> {
     open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .during(|| format!("open the root file system {}", path.display()))
 }
 
-fn copy_directory(path: &PathBuf) -> Result<OwnedFd> {
+pub(super) fn copy_directory(path: &Path) -> Result<OwnedFd> {
     let directory = open_directory(path)?;
     sys::clone_mount(directory.as_fd(), true)
         .during(|| format!("bind the root file system {} (needs Linux 5.2)", path.display()))
 }
 
 /// pivot_root(2) wants a mount point: the directory is mounted on itself.
-fn attach_on_itself(path: &PathBuf, copy: OwnedFd) -> Result<OwnedFd> {
+pub(super) fn attach_on_itself(path: &Path, copy: OwnedFd) -> Result<OwnedFd> {
     let place = open_directory(path)?;
     sys::move_mount(copy.as_fd(), place.as_fd())
         .during(|| format!("mount the root file system {} on itself", path.display()))?;
@@ -136,8 +135,10 @@ pub(crate) fn enter(plan: &Plan<'_>, root: &Root) -> Result<()> {
             .during(|| "set the propagation of the root mount")?;
     }
     if plan.read_only {
-        attributes::change(root.as_fd(), false, MsFlags::MS_RDONLY, MsFlags::empty())
-            .during(|| "make the root file system read-only")?;
+        for mount in root.mounts() {
+            attributes::change(mount, false, MsFlags::MS_RDONLY, MsFlags::empty())
+                .during(|| "make the root file system read-only")?;
+        }
     }
     Ok(())
 }

@@ -1,30 +1,55 @@
 //! A directory as a read-only lower layer with a throw-away upper layer on a tmpfs of the container's own.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::Mode;
-use nix::unistd::mkdir;
+use nix::sys::stat::{Mode, stat};
+use nix::unistd::{mkdir, symlinkat};
 
 use super::resolve::{Missing, Root, descriptor_path};
+use super::{attach_on_itself, attributes, copy_directory};
 use crate::error::{During, Result, RuntimeError};
+use crate::sys;
 
-/// One overlay: a lower directory and where it shows up.
+/// One thing that the root is put together of, at an absolute path in the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Layer {
-    /// Lower directory on the host.
-    pub(crate) lower: PathBuf,
-    /// Absolute path in the container; `/` for the first.
-    pub(crate) at: String,
+pub(crate) enum Piece {
+    /// An overlay over a directory of the host.
+    Layer {
+        /// Lower directory on the host.
+        lower: PathBuf,
+        /// `/` for a root that is one overlay.
+        at: String,
+    },
+    /// A directory for others to be mounted in.
+    Directory {
+        /// Where.
+        at: String,
+    },
+    /// A symbolic link as it is on the host.
+    Link {
+        /// Where.
+        at: String,
+        /// Where to.
+        target: PathBuf,
+    },
+    /// A file of the host, bound read-only.
+    File {
+        /// The file.
+        source: PathBuf,
+        /// Where.
+        at: String,
+    },
 }
 
 /// What the launcher decided about an overlay root before the child was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// The root first, then file systems below it in mount order.
-    pub(crate) layers: Vec<Layer>,
+    /// In the order in which they are made: what is below another comes after it.
+    pub(crate) pieces: Vec<Piece>,
     /// Directories that start empty.
     pub(crate) private: Vec<String>,
     /// Size of the upper layer in bytes.
@@ -42,34 +67,85 @@ const REAL: &[&str] = &[
     "overlay", "fuseblk",
 ];
 
-/// The layers of an overlay over `lower`, from the text of `/proc/self/mountinfo`.
-pub(crate) fn layers(lower: &Path, private: &[String], mountinfo: &[u8]) -> Result<Vec<Layer>> {
+/// Kernel file systems and places that are mounted anew: nothing of the host's is shown there.
+const ANEW: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// What an overlay root over `lower` is put together of, from the text of `/proc/self/mountinfo`.
+pub(crate) fn pieces(
+    lower: &Path,
+    private: &[String],
+    mountinfo: &[u8],
+    in_user_namespace: bool,
+) -> Result<Vec<Piece>> {
     let entries = plim_model::parse::mountinfo::parse(mountinfo)
         .map_err(|error| RuntimeError::refused("read /proc/self/mountinfo", error.to_string()))?;
-    let mut layers = vec![Layer { lower: lower.to_owned(), at: "/".into() }];
-    for entry in &entries {
-        let target = Path::new(&entry.mount.target);
+    // A later mount on the same place covers the earlier one: what is visible counts.
+    let mounted: BTreeMap<&Path, &str> =
+        entries.iter().map(|entry| (Path::new(&entry.mount.target), entry.mount.fs_type.as_str())).collect();
+    if in_user_namespace {
+        let mut pieces = Vec::new();
+        split(lower, Path::new("/"), private, &mounted, &mut pieces)?;
+        return Ok(pieces);
+    }
+    let mut pieces = vec![Piece::Layer { lower: lower.to_owned(), at: "/".into() }];
+    // By path: what is below another comes after it.
+    for (target, fs_type) in &mounted {
         let Ok(below) = target.strip_prefix(lower) else { continue };
         let at = Path::new("/").join(below);
         let hidden = private.iter().any(|directory| at.starts_with(directory));
-        if below.as_os_str().is_empty() || hidden || !REAL.contains(&entry.mount.fs_type.as_str()) {
+        if below.as_os_str().is_empty() || hidden || !REAL.contains(fs_type) {
             continue;
         }
         // A bind mount of one file (`/etc/resolv.conf` in a nested container) is no lower layer.
-        if !target.is_dir() {
-            continue;
-        }
-        let at = at.to_string_lossy().into_owned();
-        // A later mount on the same place covers the earlier one: one overlay over what is visible is enough.
-        if !layers.iter().any(|layer| layer.at == at) {
-            layers.push(Layer { lower: target.to_owned(), at });
+        if target.is_dir() {
+            pieces.push(Piece::Layer { lower: (*target).to_owned(), at: at.to_string_lossy().into_owned() });
         }
     }
-    Ok(layers)
+    Ok(pieces)
+}
+
+/// In a user namespace the mounts below a directory are locked, and a directory with locked mounts below it cannot be a
+/// lower layer, for it would show what they cover (clone_private_mount and has_locked_children, fs/namespace.c). So
+/// every directory that carries a mount is made anew, with a layer for each of its entries.
+fn split(
+    directory: &Path,
+    at: &Path,
+    private: &[String],
+    mounted: &BTreeMap<&Path, &str>,
+    pieces: &mut Vec<Piece>,
+) -> Result<()> {
+    let doing = || format!("list {}, the lower layer", directory.display());
+    let mut names =
+        std::fs::read_dir(directory).during(doing)?.collect::<std::io::Result<Vec<_>>>().during(doing)?;
+    names.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in names {
+        let (source, at) = (entry.path(), at.join(entry.file_name()));
+        let place = at.to_string_lossy().into_owned();
+        let kind = entry.file_type().during(doing)?;
+        let own = private.iter().any(|one| *one == place) || ANEW.contains(&place.as_str());
+        let carries = mounted.keys().any(|target| **target != source && target.starts_with(&source));
+        // What is mounted here but holds no files of its own is not carried into the container.
+        let foreign = mounted.get(source.as_path()).is_some_and(|fs_type| !REAL.contains(fs_type));
+        if kind.is_symlink() {
+            let target =
+                std::fs::read_link(&source).during(|| format!("read the link {}", source.display()))?;
+            pieces.push(Piece::Link { at: place, target });
+        } else if kind.is_dir() && (own || foreign) {
+            pieces.push(Piece::Directory { at: place });
+        } else if kind.is_dir() && carries {
+            pieces.push(Piece::Directory { at: place });
+            split(&source, &at, private, mounted, pieces)?;
+        } else if kind.is_dir() {
+            pieces.push(Piece::Layer { lower: source, at: place });
+        } else if kind.is_file() {
+            pieces.push(Piece::File { source, at: place });
+        }
+    }
+    Ok(())
 }
 
 /// Mounts it; returns the root directory of the container.
-pub(crate) fn mount_root(plan: &Plan) -> Result<OwnedFd> {
+pub(crate) fn mount_root(plan: &Plan) -> Result<Root> {
     let scratch = &plan.scratch;
     let size = plan.upper_size_bytes.map_or(String::new(), |bytes| format!(",size={bytes}"));
     let data = format!("mode=0755{size}");
@@ -78,44 +154,26 @@ pub(crate) fn mount_root(plan: &Plan) -> Result<OwnedFd> {
     let merged = scratch.join("root");
     make_directory(&merged, 0o755)?;
     let mut root = None;
-    for (number, layer) in plan.layers.iter().enumerate() {
-        let upper = scratch.join(format!("upper{number}"));
-        let work = scratch.join(format!("work{number}"));
-        make_directory(&upper, 0o755)?;
-        make_directory(&work, 0o700)?;
-        let mut data = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            escape(&layer.lower),
-            escape(&upper),
-            escape(&work)
-        );
-        if plan.in_user_namespace {
-            data.push_str(",userxattr");
+    for (number, piece) in plan.pieces.iter().enumerate() {
+        if let (None, Piece::Layer { lower, at }) = (&root, piece)
+            && at == "/"
+        {
+            mount_layer(plan, number, lower, at, &merged)?;
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let merged = open(&merged, flags, Mode::empty()).during(|| "open the merged root")?;
+            root = Some(Root::new(merged));
+            continue;
         }
-        let doing = || format!("mount overlay ({data}) on {}", layer.at);
-        match &root {
-            None => {
-                mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(data.as_str()))
-                    .during(doing)?;
-                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                root = Some(Root::new(open(&merged, flags, Mode::empty()).during(doing)?));
-            }
-            Some(root) => {
-                let target = root.open(&layer.at, Missing::MakeDirectory)?;
-                let target = descriptor_path(target.as_fd());
-                mount(
-                    Some("overlay"),
-                    target.as_str(),
-                    Some("overlay"),
-                    MsFlags::empty(),
-                    Some(data.as_str()),
-                )
-                .during(doing)?;
-            }
+        if root.is_none() {
+            // A plain directory of the tmpfs, in which the pieces come together.
+            root = Some(Root::new(attach_on_itself(&merged, copy_directory(&merged)?)?));
+        }
+        if let Some(root) = &mut root {
+            make_piece(plan, number, piece, root)?;
         }
     }
-    let Some(root) = root else {
-        return Err(RuntimeError::refused("mount the overlay root", "it has no layer"));
+    let Some(mut root) = root else {
+        return Err(RuntimeError::refused("mount the overlay root", "there is nothing in it"));
     };
     for directory in &plan.private {
         let target = root.open(directory, Missing::MakeDirectory)?;
@@ -128,8 +186,56 @@ pub(crate) fn mount_root(plan: &Plan) -> Result<OwnedFd> {
             Some(data.as_str()),
         )
         .during(|| format!("mount an empty tmpfs on {directory}"))?;
+        let mounted = root.open(directory, Missing::Error)?;
+        root.add_part(mounted);
     }
-    root.as_fd().try_clone_to_owned().during(|| "duplicate the root's descriptor")
+    Ok(root)
+}
+
+fn make_piece(plan: &Plan, number: usize, piece: &Piece, root: &mut Root) -> Result<()> {
+    match piece {
+        Piece::Layer { lower, at } => {
+            let target = root.open(at, Missing::MakeDirectory)?;
+            mount_layer(plan, number, lower, at, Path::new(&descriptor_path(target.as_fd())))?;
+            let mounted = root.open(at, Missing::Error)?;
+            root.add_part(mounted);
+        }
+        Piece::Directory { at } => {
+            root.open(at, Missing::MakeDirectory)?;
+        }
+        Piece::Link { at, target } => {
+            let (parent, name) = at.rsplit_once('/').unwrap_or(("", at));
+            let parent = root.open(if parent.is_empty() { "/" } else { parent }, Missing::Error)?;
+            symlinkat(target, &parent, name).during(|| format!("make the link {at} in the root"))?;
+        }
+        Piece::File { source, at } => {
+            let doing = || format!("bind the host's {} read-only", source.display());
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let file = open(source, flags, Mode::empty()).during(doing)?;
+            let target = root.open(at, Missing::MakeFile)?;
+            let copy = sys::clone_mount(file.as_fd(), false).during(doing)?;
+            sys::move_mount(copy.as_fd(), target.as_fd()).during(doing)?;
+            attributes::change(copy.as_fd(), false, MsFlags::MS_RDONLY, MsFlags::empty()).during(doing)?;
+        }
+    }
+    Ok(())
+}
+
+/// One overlay of `lower` on the directory that `target` names.
+fn mount_layer(plan: &Plan, number: usize, lower: &Path, at: &str, target: &Path) -> Result<()> {
+    let upper = plan.scratch.join(format!("upper{number}"));
+    let work = plan.scratch.join(format!("work{number}"));
+    // The merged directory has the mode of the upper one.
+    let mode = stat(lower).during(|| format!("look at {}, the lower layer", lower.display()))?.st_mode;
+    make_directory(&upper, mode & 0o7777)?;
+    make_directory(&work, 0o700)?;
+    let mut data =
+        format!("lowerdir={},upperdir={},workdir={}", escape(lower), escape(&upper), escape(&work));
+    if plan.in_user_namespace {
+        data.push_str(",userxattr");
+    }
+    mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(data.as_str()))
+        .during(|| format!("mount overlay ({data}) on {at}"))
 }
 
 /// The mode that a directory of this name has on every Unix (hier(7)).
@@ -163,9 +269,43 @@ mod tests {
             4 1 254:2 / /home rw - xfs /dev/vdc rw\n\
             5 1 0:6 / /dev/shm rw - tmpfs tmpfs rw\n\
             6 2 254:1 / /usr rw - ext4 /dev/vdb rw\n";
-        let layers = layers(Path::new("/"), &["/home".to_owned()], text).unwrap();
-        let at: Vec<&str> = layers.iter().map(|layer| layer.at.as_str()).collect();
-        assert_eq!(at, ["/", "/usr"]);
+        let pieces = pieces(Path::new("/"), &["/home".to_owned()], text, false).unwrap();
+        let layer = |path: &str| Piece::Layer { lower: path.into(), at: path.into() };
+        assert_eq!(pieces, [layer("/"), layer("/usr")]);
+    }
+
+    #[test]
+    fn in_a_user_namespace_no_layer_carries_a_mount() {
+        let directory = tempfile::tempdir().unwrap();
+        let lower = directory.path();
+        for path in ["usr/bin", "var/log", "var/cache", "proc", "home/me", "boot"] {
+            std::fs::create_dir_all(lower.join(path)).unwrap();
+        }
+        std::os::unix::fs::symlink("usr/bin", lower.join("bin")).unwrap();
+        std::fs::write(lower.join("motd"), "ahoy").unwrap();
+        let text = format!(
+            "1 0 254:0 / / rw - ext4 /dev/vda rw\n\
+             2 1 254:1 / {0}/var/log rw - ext4 /dev/vdb rw\n\
+             3 1 0:9 / {0}/boot rw - autofs none rw\n",
+            lower.display()
+        );
+        let pieces = pieces(lower, &["/home".to_owned()], text.as_bytes(), true).unwrap();
+        let directory = |at: &str| Piece::Directory { at: at.into() };
+        let layer = |at: &str| Piece::Layer { lower: lower.join(&at[1..]), at: at.into() };
+        assert_eq!(
+            pieces,
+            [
+                Piece::Link { at: "/bin".into(), target: "usr/bin".into() },
+                directory("/boot"),
+                directory("/home"),
+                Piece::File { source: lower.join("motd"), at: "/motd".into() },
+                directory("/proc"),
+                layer("/usr"),
+                directory("/var"),
+                layer("/var/cache"),
+                layer("/var/log"),
+            ]
+        );
     }
 
     #[test]

@@ -96,11 +96,26 @@ pub(crate) enum Missing {
 
 /// The container's root directory while it is being built.
 #[derive(Debug)]
-pub(crate) struct Root(OwnedFd);
+pub(crate) struct Root {
+    directory: OwnedFd,
+    /// Mounts below it that are part of the root file system itself (a layer over a separate /usr, a directory that
+    /// starts empty), and not of the configuration.
+    parts: Vec<OwnedFd>,
+}
 
 impl Root {
-    pub(crate) fn new(fd: OwnedFd) -> Root {
-        Root(fd)
+    pub(crate) fn new(directory: OwnedFd) -> Root {
+        Root { directory, parts: Vec::new() }
+    }
+
+    /// Notes a mount as a part of the root file system: it gets read-only when the root does.
+    pub(crate) fn add_part(&mut self, mount: OwnedFd) {
+        self.parts.push(mount);
+    }
+
+    /// The mounts that make up the root file system.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(&self.directory).chain(&self.parts).map(AsFd::as_fd)
     }
 
     /// Opens `path` in the root as `O_PATH`. Symlinks are followed, but never out of the root.
@@ -138,7 +153,7 @@ impl Root {
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | more);
         // EAGAIN: something was renamed during the walk, the kernel cannot tell where `..` leads (openat2(2)).
         for _ in 0..64 {
-            match openat2(&self.0, path, how) {
+            match openat2(&self.directory, path, how) {
                 Err(Errno::EAGAIN) => {}
                 other => return other,
             }
@@ -191,7 +206,7 @@ impl Root {
 
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.directory.as_fd()
     }
 }
 

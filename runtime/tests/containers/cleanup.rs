@@ -141,7 +141,7 @@ fn state_file() {
     assert!(state.spec.get("process").is_some());
     assert!(state.cgroup_paths.values().all(|path| path.contains(&config.id)), "{:?}", state.cgroup_paths);
     let mode = |path: &Path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o7777;
-    assert_eq!((mode(&path), mode(&directory)), (0o600, 0o700));
+    assert_eq!((mode(&path), mode(&directory)), (0o600, 0o711));
     drop(running);
     assert_eq!(traces(&config), Vec::<String>::new());
 }

@@ -168,3 +168,65 @@ fn namespaces_of_another_container_are_joined() {
     let seen = inside(&["--pid", &target, "--network", &target], "ps -ef 2>/dev/null | grep -c 'sleep [3]'");
     assert_eq!(seen, "1");
 }
+
+#[test]
+fn the_hosts_root_in_a_user_namespace() {
+    if !can_run() {
+        return;
+    }
+    // Root here is nobody outside; files of the host belong to nobody here, and the upper layer takes the writes.
+    let line = "id -u; stat -c %u /etc/passwd; cat /proc/self/uid_map | wc -l; echo changed >/etc/new && cat /etc/new; \
+        readlink /bin; ls -A /home /root";
+    assert_eq!(
+        inside(&["--userns", "private"], line),
+        "0\n65534\n1\nchanged\nusr/bin\n/home:\n\n/root:",
+        "a host with a merged /usr"
+    );
+}
+
+#[test]
+fn without_root_the_host_root_is_there_too() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    if !can_run() {
+        return;
+    }
+    // Where nobody may go: the build directory may be below /root.
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = place.path().join("plim-run");
+    std::fs::copy(env!("CARGO_BIN_EXE_plim-run"), &program).unwrap();
+    let out = Command::new(&program)
+        .args([
+            "--",
+            "sh",
+            "-c",
+            "id -u; hostname >/dev/null; grep -c ^Seccomp:.2 /proc/self/status; touch /etc/new && echo new",
+        ])
+        .uid(65534)
+        .gid(65534)
+        .current_dir("/")
+        .env_remove("XDG_RUNTIME_DIR")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(0), "0\n1\nnew\n"), "{}", stderr(&out));
+    assert!(!std::path::Path::new("/etc/new").exists());
+}
+
+#[test]
+fn a_read_only_root_has_no_writable_corner_of_its_own() {
+    if !can_run() {
+        return;
+    }
+    let line = "for d in / /etc /usr /tmp /run /root /home /var/lib; do touch $d/x 2>/dev/null && echo $d; done; \
+        touch /mine/x && echo mine; touch /dev/shm/x && echo shm";
+    assert_eq!(inside(&["--read-only", "--tmpfs", "/mine"], line), "mine\nshm");
+    assert_eq!(
+        inside(
+            &["--read-only", "--tmpfs", "/tmp"],
+            "touch /tmp/x && echo tmp; touch /run/x 2>/dev/null || echo no"
+        ),
+        "tmp\nno"
+    );
+}

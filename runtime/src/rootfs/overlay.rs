@@ -122,7 +122,7 @@ fn split(
         let (source, at) = (entry.path(), at.join(entry.file_name()));
         let place = at.to_string_lossy().into_owned();
         let kind = entry.file_type().during(doing)?;
-        let own = private.iter().any(|one| *one == place) || ANEW.contains(&place.as_str());
+        let own = private.contains(&place) || ANEW.contains(&place.as_str());
         let carries = mounted.keys().any(|target| **target != source && target.starts_with(&source));
         // What is mounted here but holds no files of its own is not carried into the container.
         let foreign = mounted.get(source.as_path()).is_some_and(|fs_type| !REAL.contains(fs_type));

@@ -8,15 +8,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recv,
+    recvmsg, sendmsg, socketpair,
 };
 
+use crate::credentials::Filter;
 use crate::error::{During, Result, RuntimeError};
 use crate::sys;
 
-/// Longest message: an error with two paths of PATH_MAX in it.
-const MESSAGE_MAX: usize = 16 * 1024;
+/// Longest error: two paths of PATH_MAX in it and some words. Filters (at most 32 KiB) are longer.
+const ERROR_MAX: usize = 16 * 1024;
 
 /// Most descriptors in one message: v1 had 14 controllers at most, and named hierarchies are few.
 const DESCRIPTORS_MAX: usize = 64;
@@ -34,8 +35,8 @@ pub(crate) enum Message {
     Terminal(OwnedFd),
     /// Child: everything is made, the command can be started.
     Ready,
-    /// Launcher: start the command.
-    Start,
+    /// Launcher: install this filter and start the command.
+    Start(Option<Filter>),
     /// Child: it went wrong.
     Failed(RuntimeError),
     /// The other side is gone.
@@ -72,11 +73,14 @@ impl Channel {
                 descriptors.push(fd.as_raw_fd());
             }
             Message::Ready => bytes.push(b'r'),
-            Message::Start => bytes.push(b's'),
+            Message::Start(filter) => {
+                bytes.push(b's');
+                bytes.extend(filter.iter().flat_map(Filter::to_wire));
+            }
             Message::Failed(error) => {
                 bytes.push(b'e');
                 bytes.extend_from_slice(&error.to_wire());
-                bytes.truncate(MESSAGE_MAX);
+                bytes.truncate(ERROR_MAX);
             }
             Message::Closed => return Ok(()),
         }
@@ -93,7 +97,8 @@ impl Channel {
 
     pub(crate) fn receive(&self) -> Result<Message> {
         let doing = || "receive a message between launcher and container";
-        let mut buffer = vec![0; MESSAGE_MAX];
+        let length = self.next_length().during(doing)?;
+        let mut buffer = vec![0; length.max(1)];
         let mut control = nix::cmsg_space!([std::os::fd::RawFd; DESCRIPTORS_MAX]);
         let (length, mut descriptors) = loop {
             let mut iov = [IoSliceMut::new(&mut buffer)];
@@ -127,7 +132,11 @@ impl Channel {
             }
             (Some(b't'), 1) => Message::Terminal(descriptors.remove(0)),
             (Some(b'r'), 0) => Message::Ready,
-            (Some(b's'), 0) => Message::Start,
+            (Some(b's'), 0) if message.len() == 1 => Message::Start(None),
+            (Some(b's'), 0) => match Filter::from_wire(&message[1..]) {
+                Some(filter) => Message::Start(Some(filter)),
+                None => return Err(RuntimeError::refused(doing(), "malformed filter")),
+            },
             (Some(b'e'), 0) => {
                 Message::Failed(RuntimeError::from_wire(&message[1..]).unwrap_or_else(|| {
                     RuntimeError::refused("start the container", "malformed error report")
@@ -135,6 +144,20 @@ impl Channel {
             }
             _ => return Err(RuntimeError::refused(doing(), "malformed message")),
         })
+    }
+}
+
+impl Channel {
+    /// Waits for a message and says how long it is. 0: the other side is gone.
+    fn next_length(&self) -> nix::Result<usize> {
+        let mut byte = [0];
+        loop {
+            match recv(self.0.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECONNRESET) => return Ok(0),
+                other => return other,
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use plim_model::NamespaceKind;
 use crate::channel::{Channel, Message};
 use crate::command::{self, Command, Identity};
 use crate::config::{ContainerConfig, TimeOffsets};
-use crate::credentials::{self, Filter};
+use crate::credentials;
 use crate::error::{During, Result, RuntimeError};
 use crate::rootfs::resolve::Procfs;
 use crate::stdio::Stdio;
@@ -32,7 +32,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) namespaces: &'a namespaces::Plan,
     pub(crate) root: rootfs::Plan<'a>,
     pub(crate) stdio: &'a Stdio,
-    pub(crate) filter: Option<Filter>,
+    /// A filter will come with the word to start.
+    pub(crate) filter_follows: bool,
     /// The launcher's executable, which must not run in the container.
     pub(crate) own_executable: Identity,
     /// Sealed copy of it for `--init`.
@@ -111,13 +112,16 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     change_directory(&process.cwd)?;
     nix::sys::stat::umask(Mode::from_bits_truncate(process.user.umask.unwrap_or(0o022)));
 
-    credentials::assume(process, setup.filter.is_some(), setup.group_changes)?;
+    credentials::assume(process, setup.filter_follows, setup.group_changes)?;
     let command = command::find(process, setup.own_executable)?;
     setup.channel.send(&Message::Ready)?;
-    expect(&setup.channel, |message| matches!(message, Message::Start).then_some(()));
+    let filter = expect(&setup.channel, |message| match message {
+        Message::Start(filter) if filter.is_some() == setup.filter_follows => Some(filter),
+        _ => None,
+    });
 
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(|| "unblock all signals")?;
-    credentials::confine(process, setup.filter.as_ref())?;
+    credentials::confine(process, filter.as_ref())?;
     Err(execute(setup, &command))
 }
 

@@ -1,5 +1,6 @@
 //! The launcher's side of the start: from a plain configuration to a container that waits for its command.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,7 +16,7 @@ use crate::cgroup::{self, CgroupHandle, Removal};
 use crate::channel::{Channel, Message};
 use crate::child::{self, Setup};
 use crate::command::Identity;
-use crate::config::{ContainerConfig, NamespaceMode, RootfsSource};
+use crate::config::{ContainerConfig, NamespaceMode, RootfsSource, Seccomp};
 use crate::credentials::{self, Filter};
 use crate::error::{During, Result, RuntimeError};
 use crate::janitor::Janitor;
@@ -39,7 +40,32 @@ use crate::{idmap, init, namespaces, sysctl};
 ///
 /// # Errors
 /// See [`RuntimeError`]; its [`RuntimeError::exit_code`] is `docker run`'s.
-pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
+pub fn create(config: &ContainerConfig, stdio: Stdio) -> Result<Created> {
+    make(config, stdio, config.seccomp.is_some(), || Ok(Cow::Borrowed(config)))
+}
+
+/// As [`create`], for a filter that still has to be compiled: `filter` is called while the container's own process builds
+/// its root, so that the time it takes is not added. `config.seccomp` is replaced by what it returns.
+///
+/// # Errors
+/// Those of [`create`], and the one that `filter` returns.
+pub fn create_with_filter(
+    config: &ContainerConfig,
+    stdio: Stdio,
+    filter: impl FnOnce() -> Result<Seccomp>,
+) -> Result<Created> {
+    make(config, stdio, true, || {
+        Ok(Cow::Owned(ContainerConfig { seccomp: Some(filter()?), ..config.clone() }))
+    })
+}
+
+/// `complete` gives the configuration with the filter in it, which only the launcher looks at.
+fn make<'a>(
+    config: &'a ContainerConfig,
+    mut stdio: Stdio,
+    filter_follows: bool,
+    complete: impl FnOnce() -> Result<Cow<'a, ContainerConfig>>,
+) -> Result<Created> {
     // Look: nothing is made yet.
     let checked = Checked::new(config)?;
     let signals = BlockedSignals::new()?;
@@ -78,7 +104,7 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
         namespaces: &checked.namespaces,
         root: root_plan(config, &checked, &mountinfo, &places.directory, cgroups.as_ref())?,
         stdio: &stdio,
-        filter: config.seccomp.as_ref().map(Filter::new).transpose()?,
+        filter_follows,
         own_executable: Identity::of_self()?,
         init,
         group_changes: checked.group_changes,
@@ -101,18 +127,19 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
         std::fs::write(&path, adjustment.to_string())
             .during(|| format!("write {adjustment} to {path} (lowering it needs CAP_SYS_RESOURCE)"))?;
     }
+    let config = complete()?;
+    let filter = config.seccomp.as_ref().map(Filter::new).transpose()?;
     let handles = [born_in, joined];
-    let state = describe(config, pid, handles.iter().flatten())?;
-    let terminal = await_ready(&ours, &made)?;
     if let Some(directory) = &made.state {
-        directory.write(&state)?;
+        directory.write(&describe(&config, pid, handles.iter().flatten())?)?;
     }
+    let terminal = await_ready(&ours, &made)?;
     let log = match stdio.stdout {
         Stream::Descriptor(fd) if config.process.terminal => Some(fd),
         _ => None,
     };
     let input = matches!(stdio.stdin, Stream::Inherit);
-    Ok(Created { made, channel: ours, terminal, log, input, rlimits: checked.rlimits })
+    Ok(Created { made, channel: ours, terminal, log, input, rlimits: checked.rlimits, filter })
 }
 
 /// What was checked, opened and decided before anything was made.

@@ -92,6 +92,33 @@ impl Filter {
         // TSYNC is for other threads; the process has one.
         Ok(Filter { program, flags: seccomp.flags & !TSYNC })
     }
+
+    /// As bytes for the channel; the inverse of [`Filter::from_wire`].
+    pub(crate) fn to_wire(&self) -> Vec<u8> {
+        let mut wire = self.flags.to_le_bytes().to_vec();
+        for insn in &self.program {
+            wire.extend_from_slice(&insn.code.to_le_bytes());
+            wire.extend_from_slice(&[insn.jt, insn.jf]);
+            wire.extend_from_slice(&insn.k.to_le_bytes());
+        }
+        wire
+    }
+
+    /// `None` when the bytes are not the form of [`Filter::to_wire`].
+    pub(crate) fn from_wire(wire: &[u8]) -> Option<Filter> {
+        let (flags, program) = wire.split_first_chunk::<8>()?;
+        let (insns, []) = program.as_chunks::<8>() else { return None };
+        let program = insns
+            .iter()
+            .map(|[c0, c1, jt, jf, k0, k1, k2, k3]| libc::sock_filter {
+                code: u16::from_le_bytes([*c0, *c1]),
+                jt: *jt,
+                jf: *jf,
+                k: u32::from_le_bytes([*k0, *k1, *k2, *k3]),
+            })
+            .collect();
+        Some(Filter { program, flags: u64::from_le_bytes(*flags) })
+    }
 }
 
 /// Refuses sets that the kernel would not grant, naming the capabilities. `held` is what the launcher can pass on;

@@ -12,8 +12,8 @@
 //!
 //! A tool that runs containers calls [`init_entry`] first in its `main`.
 
-mod channel;
 pub mod cgroup;
+mod channel;
 mod child;
 mod command;
 pub mod config;
@@ -34,7 +34,7 @@ mod stdio;
 mod sys;
 mod sysctl;
 
-pub use create::create;
+pub use create::{create, create_with_filter};
 pub use detach::run_detached;
 pub use error::{ErrnoText, Result, RuntimeError};
 pub use init::init_entry;

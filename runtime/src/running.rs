@@ -12,6 +12,7 @@ use plim_model::HostPid;
 
 use crate::channel::{Channel, Message};
 use crate::create::Made;
+use crate::credentials::Filter;
 use crate::error::{During, Result, RuntimeError};
 use crate::init::NOT_PASSED_ON;
 use crate::pty::Relay;
@@ -45,6 +46,7 @@ pub struct Created {
     pub(crate) log: Option<OwnedFd>,
     pub(crate) input: bool,
     pub(crate) rlimits: Vec<(String, u32, u64, u64)>,
+    pub(crate) filter: Option<Filter>,
 }
 
 impl Created {
@@ -57,7 +59,7 @@ impl Created {
     ///
     /// # Errors
     /// The command cannot be executed, or a limit cannot be set. The container is cleared away.
-    pub fn start(self) -> Result<Running> {
+    pub fn start(mut self) -> Result<Running> {
         self.begin()?;
         self.confirm()
     }
@@ -67,7 +69,7 @@ impl Created {
     ///
     /// # Errors
     /// Also: the process cannot be traced (needs CAP_SYS_PTRACE), or it ended before.
-    pub fn start_observed(self, observe: impl FnOnce(HostPid)) -> Result<Running> {
+    pub fn start_observed(mut self, observe: impl FnOnce(HostPid)) -> Result<Running> {
         let pid = Pid::from_raw(self.pid().0);
         ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACEEXEC)
             .during(|| format!("trace the container's first process {pid} (needs CAP_SYS_PTRACE)"))?;
@@ -104,14 +106,14 @@ impl Created {
         self.confirm()
     }
 
-    fn begin(&self) -> Result<()> {
+    fn begin(&mut self) -> Result<()> {
         let pid = Pid::from_raw(self.pid().0);
         for (name, resource, soft, hard) in &self.rlimits {
             sys::set_limit_of(pid, *resource, *soft, *hard).during(|| {
                 format!("set the limit {name} to {soft}:{hard} (raising a hard limit needs CAP_SYS_RESOURCE)")
             })?;
         }
-        self.channel.send(&Message::Start)
+        self.channel.send(&Message::Start(self.filter.take()))
     }
 
     /// The child's end of the channel closes at execve(2).

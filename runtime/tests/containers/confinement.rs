@@ -240,9 +240,11 @@ fn mount_options() {
 }
 
 fn read_only() {
-    let mut config = script("touch /x 2>/dev/null || echo ro; touch /tmp/x /dev/shm/x && echo rw");
+    // As with Docker, the directories that start empty are a part of the root.
+    let mut config = script("touch /x /tmp/x 2>/dev/null || echo ro; touch /dev/shm/x && echo rw");
     config.rootfs.read_only = true;
     assert_eq!(output(&config), "ro\nrw\n");
+    assert_eq!(output(&script("touch /x /tmp/x && echo rw")), "rw\n");
 }
 
 fn user_namespace() {

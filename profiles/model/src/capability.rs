@@ -100,6 +100,25 @@ impl CapabilitySet {
     /// The empty set.
     pub const EMPTY: CapabilitySet = CapabilitySet(0);
 
+    /// What Docker gives a container unless it is told otherwise (moby, `daemon/pkg/oci/caps/defaults.go`): CHOWN,
+    /// DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD,
+    /// AUDIT_WRITE, SETFCAP.
+    pub const DOCKER_DEFAULT: CapabilitySet = CapabilitySet(
+        1 | 1 << 1
+            | 1 << 3
+            | 1 << 4
+            | 1 << 5
+            | 1 << 6
+            | 1 << 7
+            | 1 << 8
+            | 1 << 10
+            | 1 << 13
+            | 1 << 18
+            | 1 << 27
+            | 1 << 29
+            | 1 << 31,
+    );
+
     /// From the bit mask of `/proc/PID/status` or capget(2).
     pub fn from_bits(bits: u64) -> CapabilitySet {
         CapabilitySet(bits)

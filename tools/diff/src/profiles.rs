@@ -14,24 +14,6 @@ use plim_seccomp::{Action, Arch, syscalls};
 
 use crate::filters::path;
 
-/// Docker's default bounding set (moby, oci/caps/defaults.go).
-const DOCKER_DEFAULT: [&str; 14] = [
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "NET_RAW",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
-
 /// What profiles are resolved for.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "What profiles are resolved for")]
@@ -64,7 +46,7 @@ fn parse_kernel(word: &str) -> Result<KernelVersion, String> {
 
 fn parse_caps(word: &str) -> Result<CapabilitySet, String> {
     match word.to_ascii_lowercase().as_str() {
-        "docker" => return Ok(docker_default()),
+        "docker" => return Ok(CapabilitySet::DOCKER_DEFAULT),
         "all" => return Ok(Capability::known().collect()),
         "none" => return Ok(CapabilitySet::EMPTY),
         _ => {}
@@ -80,10 +62,6 @@ fn parse_caps(word: &str) -> Result<CapabilitySet, String> {
             })
         })
         .collect()
-}
-
-fn docker_default() -> CapabilitySet {
-    DOCKER_DEFAULT.into_iter().filter_map(Capability::from_name).collect()
 }
 
 impl FactArgs {
@@ -103,7 +81,7 @@ impl FactArgs {
             Some(kernel) => kernel,
             None => running_kernel()?,
         };
-        let caps = self.caps.or(live).unwrap_or_else(docker_default);
+        let caps = self.caps.or(live).unwrap_or(CapabilitySet::DOCKER_DEFAULT);
         let mut facts = Facts::new(arch, caps, kernel);
         if self.skip_unknown_names {
             facts.unknown_names = UnknownNames::Skip;

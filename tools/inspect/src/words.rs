@@ -6,24 +6,6 @@ use plim_model::capability::Capability;
 use plim_model::rlimit::Limit;
 use plim_model::{CapabilitySet, Observed};
 
-/// Docker's default set (moby, oci/caps/defaults.go).
-const DOCKER_DEFAULT: [&str; 14] = [
-    "CAP_AUDIT_WRITE",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_MKNOD",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_RAW",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
-
 /// The value by `show`, `absent` or `unknown: why`.
 pub(crate) fn or_why<T>(observed: &Observed<T>, show: impl FnOnce(&T) -> String) -> String {
     match observed {
@@ -89,8 +71,7 @@ pub(crate) fn capabilities(set: CapabilitySet) -> String {
     }
     let known: CapabilitySet = Capability::known().collect();
     let missing = known.difference(set);
-    let default: CapabilitySet =
-        DOCKER_DEFAULT.iter().filter_map(|name| Capability::from_name(name)).collect();
+    let default = CapabilitySet::DOCKER_DEFAULT;
     let short = |set: CapabilitySet| {
         set.names()
             .iter()
@@ -136,7 +117,7 @@ mod tests {
     #[test]
     fn well_known_sets_are_named() {
         let set = |names: &[&str]| names.iter().filter_map(|name| Capability::from_name(name)).collect();
-        let default: CapabilitySet = set(&DOCKER_DEFAULT);
+        let default = CapabilitySet::DOCKER_DEFAULT;
         assert!(capabilities(default).ends_with(" (= docker's default 14)"));
         let raw: CapabilitySet = set(&["NET_RAW"]);
         assert!(capabilities(default.difference(raw)).ends_with(" (docker's default less NET_RAW)"));

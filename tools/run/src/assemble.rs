@@ -220,7 +220,7 @@ fn resources(options: &Options, facts: &Facts, world: &impl World) -> Result<Ask
     if options.privileged {
         limits.device_rules = vec![defaults::all_devices_rule()];
     } else if facts.uid == 0 || !rules.is_empty() || !extra.is_empty() {
-        limits.device_rules = defaults::device_rules();
+        limits.device_rules = plim_runtime::cgroup::docker_default_rules();
         limits.device_rules.extend(rules);
         limits.device_rules.extend(extra);
     }

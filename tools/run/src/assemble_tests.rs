@@ -149,7 +149,7 @@ fn the_default_is_dockers() {
     assert!(config.seccomp.is_some() && !config.process.no_new_privileges);
     assert_eq!(config.masked_paths, defaults::MASKED_PATHS);
     assert_eq!(config.read_only_paths, defaults::READ_ONLY_PATHS);
-    assert_eq!(config.resources.device_rules, defaults::device_rules());
+    assert_eq!(config.resources.device_rules, plim_runtime::cgroup::docker_default_rules());
     assert_eq!(Resources { device_rules: Vec::new(), ..config.resources }, Resources::default());
     let kinds: Vec<&str> = config.namespaces.keys().map(|kind| kind.as_str()).collect();
     assert_eq!(kinds, ["cgroup", "ipc", "mnt", "net", "pid", "uts"]);
@@ -455,7 +455,7 @@ fn devices_are_dockers() {
     let config = run(&["--device", "/dev/fuse:/dev/f:rw", "--device", "/dev/snd"]);
     let paths: Vec<&str> = config.devices.iter().map(|device| device.path.as_str()).collect();
     assert_eq!(paths, ["/dev/f", "/dev/snd/seq", "/dev/snd/timer"]);
-    let rules = &config.resources.device_rules[defaults::device_rules().len()..];
+    let rules = &config.resources.device_rules[plim_runtime::cgroup::docker_default_rules().len()..];
     assert_eq!((rules[0].major, rules[0].minor, rules[0].access.as_str()), (Some(10), Some(229), "rw"));
     assert_eq!((rules[1].major, rules[1].minor, rules[1].access.as_str()), (Some(116), Some(1), "rwm"));
     assert_eq!(run(&["--device", "/dev/fuse:r"]).devices[0].path, "/dev/fuse");

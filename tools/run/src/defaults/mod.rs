@@ -74,32 +74,6 @@ pub(crate) fn mounts(shm_bytes: u64) -> Vec<Mount> {
     ]
 }
 
-/// The device cgroup: nothing, but what moby's default list and runc's AllowedDevices add to it, so that the config
-/// itself says all. Any node may be made (`m`), which gives no access.
-pub(crate) fn device_rules() -> Vec<DeviceRule> {
-    let allow = |kind, major, minor, access: &str| DeviceRule {
-        allow: true,
-        kind,
-        major,
-        minor,
-        access: access.to_owned(),
-    };
-    vec![
-        DeviceRule { allow: false, kind: 'a', major: None, minor: None, access: "rwm".to_owned() },
-        allow('c', None, None, "m"),
-        allow('b', None, None, "m"),
-        allow('c', Some(1), Some(3), "rwm"), // null
-        allow('c', Some(1), Some(5), "rwm"), // zero
-        allow('c', Some(1), Some(7), "rwm"), // full
-        allow('c', Some(1), Some(8), "rwm"), // random
-        allow('c', Some(1), Some(9), "rwm"), // urandom
-        allow('c', Some(5), Some(0), "rwm"), // tty
-        allow('c', Some(5), Some(1), "rwm"), // console
-        allow('c', Some(5), Some(2), "rwm"), // ptmx
-        allow('c', Some(136), None, "rwm"),  // pseudo-terminals
-    ]
-}
-
 /// Every device, for `--privileged`.
 pub(crate) fn all_devices_rule() -> DeviceRule {
     DeviceRule { allow: true, kind: 'a', major: None, minor: None, access: "rwm".to_owned() }
@@ -135,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_first_device_rule_denies_everything() {
-        let rules = device_rules();
+        let rules = plim_runtime::cgroup::docker_default_rules();
         assert!(!rules[0].allow && rules[0].kind == 'a');
         assert!(rules[1..].iter().all(|rule| rule.allow));
         // No block device can be opened, and no memory device (1:1 mem, 1:2 kmem, 1:4 port).

@@ -89,6 +89,8 @@ clean: ## remove what was built (downloaded kernels stay in their cache)
 # For the goals above and the scripts; not in the help.
 release: FORCE
 	@cargo build --release --quiet $(CARGO_FLAGS) --workspace --bins
+	@# Also where one looks for what cargo built for this machine.
+	@install -d $(TARGET_DIR)/release && ln -f $(addprefix $(RELEASE)/,$(TOOLS)) $(TARGET_DIR)/release/
 unit: FORCE
 	@cargo test $(CARGO_FLAGS) --workspace --no-fail-fast -- $(UNIT_FLAGS)
 clippy: FORCE

@@ -27,7 +27,9 @@ const DESCRIPTORS_MAX: usize = 64;
 pub(crate) enum Message {
     /// Launcher: the id maps of your user namespace are written.
     Mapped,
-    /// Launcher: your cgroups and the state directory are there; write `0` to each of these to join the v1 hierarchies.
+    /// Launcher: the state directory is there.
+    Claimed,
+    /// Launcher: your cgroups are there; write `0` to each of these to join the v1 hierarchies.
     Placed(Vec<OwnedFd>),
     /// Child: this is the pid of the container's first process (sent by the helper that joined namespaces).
     Pid(i32),
@@ -60,6 +62,7 @@ impl Channel {
         let mut descriptors = Vec::new();
         match message {
             Message::Mapped => bytes.push(b'm'),
+            Message::Claimed => bytes.push(b'd'),
             Message::Placed(files) => {
                 bytes.push(b'c');
                 descriptors.extend(files.iter().map(AsRawFd::as_raw_fd));
@@ -108,8 +111,7 @@ impl Channel {
                 Some(&mut control),
                 MsgFlags::MSG_CMSG_CLOEXEC,
             ) {
-                Err(Errno::EINTR) => {}
-                Err(Errno::ECONNRESET) => return Ok(Message::Closed),
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 other => {
                     let received = other.during(doing)?;
                     let mut descriptors = Vec::new();
@@ -126,6 +128,7 @@ impl Channel {
         Ok(match (message.first(), descriptors.len()) {
             (None, _) => Message::Closed,
             (Some(b'm'), 0) => Message::Mapped,
+            (Some(b'd'), 0) => Message::Claimed,
             (Some(b'c'), _) => Message::Placed(descriptors),
             (Some(b'p'), 0) if message.len() == 5 => {
                 Message::Pid(i32::from_le_bytes([message[1], message[2], message[3], message[4]]))
@@ -153,8 +156,9 @@ impl Channel {
         let mut byte = [0];
         loop {
             match recv(self.0.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
-                Err(Errno::EINTR) => {}
-                Err(Errno::ECONNRESET) => return Ok(0),
+                // ECONNRESET, told once: the other side ended without reading all that we sent. What it said before
+                // that is still in the queue.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 other => return other,
             }
         }

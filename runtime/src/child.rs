@@ -82,21 +82,15 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
         sys::loopback_up().during(|| "bring the loopback interface up")?;
     }
 
-    // What needs no other process is done by now; from here on the launcher's directories are needed.
-    let files = expect(&setup.channel, |message| match message {
-        Message::Placed(files) => Some(files),
-        _ => None,
-    });
-    join_cgroups(files)?;
-    setup.namespaces.unshare_cgroup()?;
-
+    // What needs no directory of the launcher's is done by now.
+    expect(&setup.channel, |message| matches!(message, Message::Claimed).then_some(()));
     let procfs = Procfs::open()?;
     sysctl::write(&procfs, &config.sysctls)?;
     if let Some(profile) = &config.apparmor_profile {
         enter_apparmor(&procfs, profile)?;
     }
     setup.stdio.apply()?;
-    let root = rootfs::build(&setup.root)?;
+    let root = rootfs::build(&setup.root, || join_cgroups(setup))?;
     let terminal =
         if process.terminal { Some(pty::open(&root, &setup.channel, process.user.uid)?) } else { None };
     rootfs::cover(&setup.root, &root)?;
@@ -149,7 +143,13 @@ fn expect<T>(channel: &Channel, wanted: impl Fn(Message) -> Option<T>) -> T {
 
 /// v1: this very process moves itself, which costs microseconds; another's move waits for an RCU grace period (see
 /// [`crate::cgroup`]). The launcher opened the files, so its credentials count, not those in a user namespace.
-fn join_cgroups(files: Vec<OwnedFd>) -> Result<()> {
+///
+/// Called while the root is built, as late as possible: the launcher makes the cgroups meanwhile.
+fn join_cgroups(setup: &Setup<'_>) -> Result<()> {
+    let files = expect(&setup.channel, |message| match message {
+        Message::Placed(files) => Some(files),
+        _ => None,
+    });
     for file in files {
         nix::unistd::write(&file, b"0").map(drop).during(|| {
             let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
@@ -159,7 +159,7 @@ fn join_cgroups(files: Vec<OwnedFd>) -> Result<()> {
             )
         })?;
     }
-    Ok(())
+    setup.namespaces.unshare_cgroup()
 }
 
 /// In a user namespace: takes its root ids, so that files made here belong to someone who exists there.

@@ -4,29 +4,27 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, geteuid, getpid};
-use plim_model::rlimit::{Limit, Rlimits};
+use nix::unistd::{Pid, getpid};
 use plim_model::state::{ContainerState, STATE_FORMAT};
 use plim_model::{HostPid, NamespaceKind};
 
 use crate::cgroup::{self, CgroupHandle, Removal};
 use crate::channel::{Channel, Message};
+use crate::checked::Checked;
 use crate::child::{self, Setup};
 use crate::command::Identity;
 use crate::config::{ContainerConfig, NamespaceMode, RootfsSource, Seccomp};
-use crate::credentials::{self, Filter};
+use crate::credentials::Filter;
 use crate::error::{During, Result, RuntimeError};
 use crate::janitor::Janitor;
-use crate::rootfs::mounts::{self, CgroupView};
-use crate::rootfs::{self, options, overlay};
+use crate::made::{BlockedSignals, Made, cgroup_error};
+use crate::rootfs::mounts::CgroupView;
+use crate::rootfs::{self, overlay};
 use crate::running::Created;
-use crate::state::{self, Places, StateDir};
+use crate::state::{self, Places};
 use crate::stdio::{Stdio, Stream};
 use crate::sys::{self, Forked};
-use crate::{idmap, init, namespaces, sysctl};
+use crate::{idmap, init};
 
 /// Makes a container up to the point where only its command is missing (OCI's *create*).
 ///
@@ -115,13 +113,14 @@ fn make<'a>(
     made.hold(b'p', pidfd.as_fd())?;
     if let Some(map) = &checked.id_maps {
         idmap::write(pid, map)?;
-        ours.send(&Message::Mapped)?;
+        made.tell(&ours, &Message::Mapped)?;
     }
     if made.state.is_none() {
         made.claim(config, &removal)?;
     }
+    made.tell(&ours, &Message::Claimed)?;
     let joined = cgroups.as_ref().map(|plan| part(plan, false).create()).transpose().map_err(cgroup_error)?;
-    ours.send(&Message::Placed(open_tasks(joined.as_ref())?))?;
+    made.tell(&ours, &Message::Placed(open_tasks(joined.as_ref())?))?;
     if let Some(adjustment) = config.process.oom_score_adj {
         let path = format!("/proc/{pid}/oom_score_adj");
         std::fs::write(&path, adjustment.to_string())
@@ -140,133 +139,6 @@ fn make<'a>(
     };
     let input = matches!(stdio.stdin, Stream::Inherit);
     Ok(Created { made, channel: ours, terminal, log, input, rlimits: checked.rlimits, filter })
-}
-
-/// What was checked, opened and decided before anything was made.
-struct Checked<'a> {
-    namespaces: namespaces::Plan,
-    mounts: mounts::Understood<'a>,
-    propagation: nix::mount::MsFlags,
-    id_maps: Option<plim_model::IdMap>,
-    group_changes: bool,
-    in_user_namespace: bool,
-    rlimits: Vec<(String, u32, u64, u64)>,
-}
-
-impl Checked<'_> {
-    fn new(config: &ContainerConfig) -> Result<Checked<'_>> {
-        state::check(config)?;
-        sysctl::check(config)?;
-        config.mounts.iter().try_for_each(mounts::check_destination)?;
-        let user = config.namespaces.get(&NamespaceKind::User);
-        let new_user = user == Some(&NamespaceMode::New);
-        if !new_user && config.id_maps.is_some() {
-            return Err(RuntimeError::refused("map ids", "there is no new user namespace to map them in"));
-        }
-        let id_maps = new_user.then(|| config.id_maps.clone().unwrap_or_else(idmap::own_ids));
-        if let Some(map) = &id_maps {
-            idmap::check(map)?;
-            check_user_is_mapped(config, map)?;
-        }
-        let single = id_maps.as_ref().is_some_and(|map| map.gid.iter().all(|range| range.count == 1));
-        credentials::check(
-            &config.process.capabilities,
-            if user.is_some() { None } else { Some(credentials::held()?) },
-        )?;
-        for (name, set, kind) in [
-            ("host name", config.hostname.is_some(), NamespaceKind::Uts),
-            ("NIS domain name", config.domainname.is_some(), NamespaceKind::Uts),
-            ("clock offsets", config.time_offsets.is_some(), NamespaceKind::Time),
-        ] {
-            if set && config.namespaces.get(&kind) != Some(&NamespaceMode::New) {
-                return Err(RuntimeError::refused(
-                    format!("set the container's {name}"),
-                    format!("it has no {kind} namespace of its own, so it would change the host"),
-                ));
-            }
-        }
-        let word = config.rootfs.propagation.as_str();
-        let propagation =
-            options::propagation(if word.is_empty() { "rprivate" } else { word }).ok_or_else(|| {
-                RuntimeError::refused(
-                    "set the propagation of the root mount",
-                    format!(
-                        "unknown word {word:?}, expected [r]private, [r]slave, [r]shared or [r]unbindable"
-                    ),
-                )
-            })?;
-        Ok(Checked {
-            namespaces: namespaces::Plan::new(&config.namespaces)?,
-            mounts: mounts::understand(&config.mounts)?,
-            propagation,
-            id_maps,
-            group_changes: geteuid().is_root() || !single,
-            in_user_namespace: user.is_some(),
-            rlimits: limits(&config.process.rlimits)?,
-        })
-    }
-}
-
-fn check_user_is_mapped(config: &ContainerConfig, map: &plim_model::IdMap) -> Result<()> {
-    let user = &config.process.user;
-    for (what, mappings, id) in [("user", &map.uid, user.uid), ("group", &map.gid, user.gid)] {
-        if !idmap::maps(mappings, id) {
-            return Err(RuntimeError::refused(
-                format!("run as {what} {id}"),
-                "the id maps of the user namespace do not have it",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Limits by the kernel's number (asm-generic/resource.h).
-fn limits(rlimits: &Rlimits) -> Result<Vec<(String, u32, u64, u64)>> {
-    const NAMES: [&str; 16] = [
-        "CPU",
-        "FSIZE",
-        "DATA",
-        "STACK",
-        "CORE",
-        "RSS",
-        "NPROC",
-        "NOFILE",
-        "MEMLOCK",
-        "AS",
-        "LOCKS",
-        "SIGPENDING",
-        "MSGQUEUE",
-        "NICE",
-        "RTPRIO",
-        "RTTIME",
-    ];
-    let number = |limit: Limit| limit.value().unwrap_or(libc::RLIM_INFINITY);
-    rlimits
-        .iter()
-        .map(|(name, limit)| {
-            let bare = name.strip_prefix("RLIMIT_").unwrap_or(name);
-            let index =
-                NAMES.iter().position(|known| *known == bare).and_then(|index| u32::try_from(index).ok());
-            let index = index.ok_or_else(|| {
-                RuntimeError::refused(
-                    format!("set the limit {name}"),
-                    format!("unknown name, expected RLIMIT_ and one of {}", NAMES.join(", ")),
-                )
-            })?;
-            let (soft, hard) = (number(limit.soft), number(limit.hard));
-            if soft > hard {
-                return Err(RuntimeError::refused(
-                    format!("set the limit {name}"),
-                    format!("the soft limit {} is above the hard limit {}", limit.soft, limit.hard),
-                ));
-            }
-            Ok((name.clone(), index, soft, hard))
-        })
-        .collect()
-}
-
-fn cgroup_error(error: cgroup::CgroupError) -> RuntimeError {
-    RuntimeError::refused("make the container's cgroup", error.to_string())
 }
 
 fn plan_cgroups(config: &ContainerConfig, mountinfo: &[u8]) -> Result<Option<cgroup::Plan>> {
@@ -454,146 +326,5 @@ fn await_ready(channel: &Channel, made: &Made) -> Result<Option<OwnedFd>> {
                 ));
             }
         }
-    }
-}
-
-/// All signals blocked and readable from a descriptor; dropping it restores the mask.
-#[derive(Debug)]
-pub(crate) struct BlockedSignals {
-    before: SigSet,
-    pub(crate) descriptor: SignalFd,
-}
-
-impl BlockedSignals {
-    fn new() -> Result<BlockedSignals> {
-        let mut blocked = SigSet::all();
-        // Our own crashes must stay crashes.
-        for signal in [
-            Signal::SIGSEGV,
-            Signal::SIGBUS,
-            Signal::SIGFPE,
-            Signal::SIGILL,
-            Signal::SIGTRAP,
-            Signal::SIGABRT,
-        ] {
-            blocked.remove(signal);
-        }
-        let descriptor = SignalFd::with_flags(&blocked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .during(|| "open a descriptor for signals")?;
-        let mut before = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), Some(&mut before)).during(|| "block signals")?;
-        Ok(BlockedSignals { before, descriptor })
-    }
-
-    /// The next signal that is pending, by number.
-    pub(crate) fn next(&self) -> Option<i32> {
-        self.descriptor.read_signal().ok().flatten().and_then(|info| i32::try_from(info.ssi_signo).ok())
-    }
-
-    /// Waits for `fd` to be readable; a signal that asks to end is an error.
-    fn wait_for(&self, fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
-        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        loop {
-            let mut fds =
-                [PollFd::new(fd, PollFlags::POLLIN), PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, PollTimeout::NONE) {
-                Err(Errno::EINTR) => continue,
-                other => other.map(drop).during(|| "wait for the container's first process")?,
-            }
-            let ready = |index: usize| fds[index].any().unwrap_or(true);
-            if ready(1) {
-                match self.next() {
-                    Some(signal @ (libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT)) => {
-                        return Err(RuntimeError::Interrupted { signal });
-                    }
-                    _ if !ready(0) => continue,
-                    _ => {}
-                }
-            }
-            return Ok(());
-        }
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
-    }
-}
-
-/// Everything that was made and has to be gone at the end. Dropping it clears up.
-#[derive(Debug)]
-pub(crate) struct Made {
-    own_pid_namespace: bool,
-    removal: Removal,
-    janitor: Option<Janitor>,
-    state: Option<StateDir>,
-    pub(crate) child: Option<(Pid, OwnedFd)>,
-    pub(crate) signals: BlockedSignals,
-}
-
-impl Made {
-    /// Takes the id and the name, and lets the janitor hold the lock too.
-    fn claim(&mut self, config: &ContainerConfig, removal: &Removal) -> Result<()> {
-        let state = StateDir::claim(config, removal)?;
-        self.hold(b'l', state.lock())?;
-        self.state = Some(state);
-        Ok(())
-    }
-
-    fn hold(&self, kind: u8, fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
-        self.janitor.as_ref().map_or(Ok(()), |janitor| janitor.hold(kind, fd))
-    }
-
-    /// The container's first process.
-    pub(crate) fn child(&self) -> Result<(Pid, &OwnedFd)> {
-        match &self.child {
-            Some((pid, pidfd)) => Ok((*pid, pidfd)),
-            None => Err(RuntimeError::refused("find the container's first process", "it is gone")),
-        }
-    }
-
-    /// Why the channel was closed before its time.
-    pub(crate) fn ended_early(&self, operation: &str) -> RuntimeError {
-        let ended = self.child.as_ref().and_then(|(_, pidfd)| sys::reap(pidfd.as_fd(), true).ok().flatten());
-        let ended = match ended {
-            Some(crate::Exit::Signaled(signal)) => format!("killed by {}", sys::signal_name(signal)),
-            Some(crate::Exit::Exited(code)) => format!("exit status {code}"),
-            None => "no status".to_owned(),
-        };
-        RuntimeError::EndedEarly { operation: operation.to_owned(), ended }
-    }
-
-    /// Kills what still runs and removes everything. Once is enough; again does nothing.
-    ///
-    /// # Errors
-    /// A cgroup could not be removed.
-    pub(crate) fn clear_up(&mut self) -> Result<()> {
-        if let Some((_, pidfd)) = self.child.take() {
-            let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-            let _ = sys::reap(pidfd.as_fd(), true);
-        }
-        let removal = std::mem::take(&mut self.removal);
-        let mut result = Ok(());
-        if !removal.leaves.is_empty() {
-            // The end of a pid namespace's first process is the end of all in it, and is waited for by the kernel.
-            if !self.own_pid_namespace {
-                result = removal.kill_all().map_err(cgroup_error);
-            }
-            result = result.and(removal.remove().map_err(cgroup_error));
-        }
-        if let Some(state) = self.state.take() {
-            state.remove();
-        }
-        if let Some(janitor) = self.janitor.take() {
-            janitor.dismiss();
-        }
-        result
-    }
-}
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        let _ = self.clear_up();
     }
 }

@@ -86,6 +86,8 @@ fn live(line: OwnedFd, removal: &Removal, places: &Places) -> ! {
     let _ = setsid();
     let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None);
     let _ = nix::sys::prctl::set_name(c"plim-janitor");
+    // Its wake-ups need not interrupt the launcher that they come from.
+    sys::be_batch();
     // Everything else that was inherited is the launcher's: a pipe held open here would keep its reader waiting.
     let _ = dup2_stdin(&line).and_then(|()| dup2_stdout(&line)).and_then(|()| dup2_stderr(&line));
     sys::close_all_but(&[line.as_raw_fd()]);

@@ -14,6 +14,7 @@
 
 pub mod cgroup;
 mod channel;
+mod checked;
 mod child;
 mod command;
 pub mod config;
@@ -24,6 +25,7 @@ mod error;
 mod idmap;
 mod init;
 mod janitor;
+mod made;
 mod namespaces;
 pub mod oci;
 mod pty;

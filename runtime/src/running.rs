@@ -11,10 +11,10 @@ use nix::unistd::Pid;
 use plim_model::HostPid;
 
 use crate::channel::{Channel, Message};
-use crate::create::Made;
 use crate::credentials::Filter;
 use crate::error::{During, Result, RuntimeError};
 use crate::init::NOT_PASSED_ON;
+use crate::made::Made;
 use crate::pty::Relay;
 use crate::sys;
 
@@ -113,7 +113,7 @@ impl Created {
                 format!("set the limit {name} to {soft}:{hard} (raising a hard limit needs CAP_SYS_RESOURCE)")
             })?;
         }
-        self.channel.send(&Message::Start(self.filter.take()))
+        self.made.tell(&self.channel, &Message::Start(self.filter.take()))
     }
 
     /// The child's end of the channel closes at execve(2).
@@ -219,12 +219,6 @@ impl Running {
                 return Ok(exit);
             }
         }
-    }
-}
-
-impl Made {
-    fn pid(&self) -> HostPid {
-        HostPid(self.child.as_ref().map_or(0, |(pid, _)| pid.as_raw()))
     }
 }
 

@@ -307,3 +307,10 @@ pub(crate) fn set_domain_name(name: &str) -> nix::Result<()> {
     // SAFETY: the length of the name is passed along.
     Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
 }
+
+/// sched_setscheduler(2): the class of work that does not preempt others when it wakes (sched(7), SCHED_BATCH).
+pub(crate) fn be_batch() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the structure is read and outlives the call. A refusal changes nothing.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) };
+}

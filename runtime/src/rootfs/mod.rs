@@ -50,8 +50,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) in_user_namespace: bool,
 }
 
-/// Makes the root and everything mounted in it. The caller is in a mount namespace of its own.
-pub(crate) fn build(plan: &Plan<'_>) -> Result<Root> {
+/// Makes the root and everything mounted in it. The caller is in a mount namespace of its own. `enter_cgroups` is called
+/// once, before the first mount that shows cgroups, or at the end.
+pub(crate) fn build(plan: &Plan<'_>, enter_cgroups: impl FnOnce() -> Result<()>) -> Result<Root> {
     let shared = plan.propagation.contains(MsFlags::MS_SHARED);
     // A root that is to share mount events with the host must be copied while it still is a peer of the host's mount.
     let mut root = None;
@@ -69,8 +70,17 @@ pub(crate) fn build(plan: &Plan<'_>) -> Result<Root> {
         (Source::Directory(path), Some(copy)) => Root::new(attach_on_itself(path, copy)?),
         (Source::Overlay(overlay), _) => overlay::mount_root(overlay)?,
     };
+    let mut enter_cgroups = Some(enter_cgroups);
     for (mount, options) in &plan.mounts {
+        if mounts::shows_cgroups(mount)
+            && let Some(enter) = enter_cgroups.take()
+        {
+            enter()?;
+        }
         mounts::make(&root, mount, options, &plan.cgroups)?;
+    }
+    if let Some(enter) = enter_cgroups {
+        enter()?;
     }
     let dev_is_bound =
         plan.mounts.iter().any(|(mount, options)| mount.destination == "/dev" && options.bind.is_some());

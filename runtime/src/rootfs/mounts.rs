@@ -36,6 +36,12 @@ pub(crate) fn understand(mounts: &[Mount]) -> Result<Understood<'_>> {
     mounts.iter().map(|mount| Ok((mount, options::parse(mount)?))).collect()
 }
 
+/// Whether this mount needs the container's cgroups to be there.
+pub(crate) fn shows_cgroups(mount: &Mount) -> bool {
+    // A bind mount may be of anything, the cgroup tree included.
+    matches!(mount.fs_type.as_str(), "cgroup" | "cgroup2") || mount.source.starts_with("/sys/fs/cgroup")
+}
+
 /// Makes one mount in `root`.
 pub(crate) fn make(root: &Root, wanted: &Mount, options: &Options, cgroups: &[CgroupView]) -> Result<()> {
     if options.bind.is_some() {

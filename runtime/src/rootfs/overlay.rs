@@ -1,7 +1,7 @@
 //! A directory as a read-only lower layer with a throw-away upper layer on a tmpfs of the container's own.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
@@ -175,21 +175,27 @@ pub(crate) fn mount_root(plan: &Plan) -> Result<Root> {
     let Some(mut root) = root else {
         return Err(RuntimeError::refused("mount the overlay root", "there is nothing in it"));
     };
-    for directory in &plan.private {
-        let target = root.open(directory, Missing::MakeDirectory)?;
-        let data = format!("mode={:o}", private_mode(directory));
-        mount(
-            Some("tmpfs"),
-            descriptor_path(target.as_fd()).as_str(),
-            Some("tmpfs"),
-            MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-            Some(data.as_str()),
-        )
-        .during(|| format!("mount an empty tmpfs on {directory}"))?;
-        let mounted = root.open(directory, Missing::Error)?;
-        root.add_part(mounted);
+    for (number, directory) in plan.private.iter().enumerate() {
+        let part = make_private(plan, number, directory, &root)?;
+        root.add_part(part);
     }
     Ok(root)
+}
+
+/// An empty directory of the upper layer's tmpfs, bound: a tmpfs of its own would cost as much again at the end, when the
+/// kernel clears it away, and have a size limit of its own.
+fn make_private(plan: &Plan, number: usize, directory: &str, root: &Root) -> Result<OwnedFd> {
+    let doing = || format!("mount an empty directory on {directory}");
+    let source = plan.scratch.join(format!("private{number}"));
+    make_directory(&source, private_mode(directory))?;
+    let target = root.open(directory, Missing::MakeDirectory)?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let source = open(&source, flags, Mode::empty()).during(doing)?;
+    let copy = sys::clone_mount(source.as_fd(), false).during(doing)?;
+    sys::move_mount(copy.as_fd(), target.as_fd()).during(doing)?;
+    attributes::change(copy.as_fd(), false, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, MsFlags::empty())
+        .during(doing)?;
+    Ok(copy)
 }
 
 fn make_piece(plan: &Plan, number: usize, piece: &Piece, root: &mut Root) -> Result<()> {

@@ -43,7 +43,7 @@ pub const SUITE: Suite = Suite {
         },
         Test {
             name: "cpu_quota_felt",
-            says: "a container with a tenth of a processor gets about a tenth",
+            says: "a container with a fiftieth of a processor gets a small part of it",
             needs: &[Need::Controller("cpu")],
             red_under: &[W::NoCpu],
             run: cpu_quota_felt,
@@ -154,11 +154,13 @@ fn pids_refuses(ctx: &Ctx) -> Result<()> {
 fn cpu_quota_felt(ctx: &Ctx) -> Result<()> {
     let case = ctx
         .case(&["burn-cpu", "700"])?
-        .with("/linux/resources/cpu", json!({"quota": 10_000, "period": 100_000}));
+        .with("/linux/resources/cpu", json!({"quota": 2_000, "period": 100_000}));
     let answer = ctx.run(case)?.json()?;
     let number = |name: &str| answer[name].as_f64().with_context(|| format!("no {name} in {answer}"));
     let share = number("cpu_us")? / number("wall_us")?;
-    ensure!((0.01..0.25).contains(&share), "got {share:.2} of a processor, asked for 0.1");
+    // The scheduler takes a turn away at its tick, up to 10 ms late. Without a quota even a processor that six others want
+    // gives more.
+    ensure!((0.001..0.15).contains(&share), "got {share:.3} of a processor, asked for 0.02");
     Ok(())
 }
 

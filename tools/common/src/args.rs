@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::output::Style;
+use crate::output::{Destination, Style};
 
 /// The formats that every tool has; a tool with more brings its own enum to [`Output`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -68,15 +68,23 @@ impl<F: ValueEnum + Send + Sync + 'static> Output<F> {
         }
     }
 
+    /// Opens the place where the result goes.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn destination(&self) -> anyhow::Result<Destination> {
+        match &self.output {
+            Some(path) => Destination::file(path),
+            None => Ok(Destination::stdout()),
+        }
+    }
+
     /// Writes the whole result to its place.
     ///
     /// # Errors
     /// What the file system or the reader of the pipe answers.
     pub fn emit(&self, bytes: &[u8]) -> anyhow::Result<()> {
-        match &self.output {
-            Some(path) => crate::output::write_atomically(path, bytes),
-            None => crate::output::to_stdout(bytes),
-        }
+        self.destination()?.emit(bytes)
     }
 
     /// Writes a JSON value, indented, with a final newline.
@@ -84,8 +92,6 @@ impl<F: ValueEnum + Send + Sync + 'static> Output<F> {
     /// # Errors
     /// As [`Output::emit`].
     pub fn emit_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        let mut text = serde_json::to_vec_pretty(value)?;
-        text.push(b'\n');
-        self.emit(&text)
+        self.destination()?.emit_json(value)
     }
 }

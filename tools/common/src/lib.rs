@@ -4,8 +4,10 @@
 pub mod app;
 pub mod args;
 pub mod exit;
+pub mod facts;
 pub mod nearest;
 pub mod output;
+pub mod seccomp_side;
 pub mod table;
 pub mod target;
 

@@ -1,47 +1,146 @@
 //! Where results go: whole files, or stdout with the style that suits it.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use crate::args::ColorChoice;
 
-/// Writes a file so that a reader sees the old content or the new, never a part: a temporary file beside it is
-/// flushed to disk and renamed over it. A file that is there keeps its mode; a new one gets the umask's. Something
-/// that is not a regular file (`/dev/stdout`, a FIFO) is written straight.
+/// A place for a result, opened before the result is made: from here on nothing but writing and, for a file, one rename
+/// is left to do. What is written and not [finished](Destination::finish) leaves no trace in a file.
+#[derive(Debug)]
+pub struct Destination(Place);
+
+#[derive(Debug)]
+enum Place {
+    Stdout(std::io::Stdout),
+    /// Something that is not a regular file (`/dev/stdout`, a FIFO) is written straight.
+    Straight {
+        file: std::fs::File,
+        path: PathBuf,
+    },
+    /// A temporary file beside the old one, renamed over it in the end.
+    Replacing {
+        file: tempfile::NamedTempFile,
+        place: PathBuf,
+        path: PathBuf,
+    },
+}
+
+impl Destination {
+    /// Standard output.
+    pub fn stdout() -> Destination {
+        Destination(Place::Stdout(std::io::stdout()))
+    }
+
+    /// A file whose readers see the old content or the new, never a part. A file that is there keeps its mode; a new one
+    /// gets the umask's.
+    ///
+    /// # Errors
+    /// The operation and path with the operating system's answer; nothing is left behind.
+    pub fn file(path: &Path) -> anyhow::Result<Destination> {
+        // Through a symbolic link, so that the link stays and its target is replaced.
+        let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let existing = match std::fs::metadata(&place) {
+            Ok(metadata) if metadata.is_dir() => anyhow::bail!("write {}: is a directory", path.display()),
+            Ok(metadata) if !metadata.is_file() => {
+                let file = std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(&place)
+                    .with_context(|| format!("write {}", path.display()))?;
+                return Ok(Destination(Place::Straight { file, path: path.to_owned() }));
+            }
+            Ok(metadata) => Some(metadata.permissions()),
+            Err(_) => None,
+        };
+        let directory = match place.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        // 0666 less the umask, as any tool's output; tempfile's own default is 0600.
+        let permissions = existing.unwrap_or(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = tempfile::Builder::new()
+            .prefix(".plim-")
+            .permissions(permissions)
+            .tempfile_in(directory)
+            .with_context(|| format!("create a file in {}", directory.display()))?;
+        Ok(Destination(Place::Replacing { file, place, path: path.to_owned() }))
+    }
+
+    /// Whether the end of it is a rename.
+    pub fn is_replaced(&self) -> bool {
+        matches!(self.0, Place::Replacing { .. })
+    }
+
+    /// Writes the whole result and finishes.
+    ///
+    /// # Errors
+    /// What the file system or the reader of the pipe answers.
+    pub fn emit(mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.write_all(bytes).with_context(|| self.what())?;
+        self.finish()
+    }
+
+    /// Writes a JSON value, indented, with a final newline, and finishes.
+    ///
+    /// # Errors
+    /// As [`Destination::emit`].
+    pub fn emit_json(self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        let mut text = serde_json::to_vec_pretty(value)?;
+        text.push(b'\n');
+        self.emit(&text)
+    }
+
+    /// What was written becomes the file's content.
+    ///
+    /// # Errors
+    /// What the file system or the reader of the pipe answers.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        self.flush().with_context(|| self.what())?;
+        if let Place::Replacing { file, place, path } = self.0 {
+            file.as_file().sync_all().with_context(|| format!("write {}", path.display()))?;
+            file.persist(&place)
+                .map_err(|error| error.error)
+                .with_context(|| format!("replace {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn what(&self) -> String {
+        match &self.0 {
+            Place::Stdout(_) => "write to stdout".to_owned(),
+            Place::Straight { path, .. } | Place::Replacing { path, .. } => {
+                format!("write {}", path.display())
+            }
+        }
+    }
+}
+
+impl Write for Destination {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match &mut self.0 {
+            Place::Stdout(stdout) => stdout.write(bytes),
+            Place::Straight { file, .. } => file.write(bytes),
+            Place::Replacing { file, .. } => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match &mut self.0 {
+            Place::Stdout(stdout) => stdout.flush(),
+            Place::Straight { file, .. } => file.flush(),
+            Place::Replacing { file, .. } => file.flush(),
+        }
+    }
+}
+
+/// Writes a file whole, as [`Destination::file`] does.
 ///
 /// # Errors
 /// The operation and path with the operating system's answer; nothing is left behind.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    // Through a symbolic link, so that the link stays and its target is replaced.
-    let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let existing = match std::fs::metadata(&place) {
-        Ok(metadata) if metadata.is_dir() => anyhow::bail!("write {}: is a directory", path.display()),
-        Ok(metadata) if !metadata.is_file() => {
-            return std::fs::write(&place, bytes).with_context(|| format!("write {}", path.display()));
-        }
-        Ok(metadata) => Some(metadata.permissions()),
-        Err(_) => None,
-    };
-    let directory = match place.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // 0666 less the umask, as any tool's output; tempfile's own default is 0600.
-    let permissions = existing.unwrap_or(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = tempfile::Builder::new()
-        .prefix(".plim-")
-        .permissions(permissions)
-        .tempfile_in(directory)
-        .with_context(|| format!("create a file in {}", directory.display()))?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_all())
-        .with_context(|| format!("write {}", path.display()))?;
-    file.persist(&place)
-        .map_err(|error| error.error)
-        .with_context(|| format!("replace {}", path.display()))?;
-    Ok(())
+    Destination::file(path)?.emit(bytes)
 }
 
 /// Writes to stdout and flushes.

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use crate::nearest::hint;
 
 mod kind;
+mod live;
 mod load;
 pub use kind::{FileKind, KindError, recognise};
-pub use load::{Loaded, MAX_BYTES, load};
+pub use live::find_live;
+pub use load::{Fetched, Loaded, MAX_BYTES, fetch, load};
 
 /// Engines that have a name in the notation, whether or not this version can look into them.
 pub const ENGINES: [&str; 8] = ["containerd", "cri", "docker", "lxc", "nspawn", "plim", "podman", "systemd"];

@@ -4,8 +4,9 @@ use plim_model::Observed;
 use plim_model::diff::{Area, AreaSet, Diff, Filters, Side as Which, UnknownFact, compare};
 use plim_seccomp::bpf::Program;
 use plim_seccomp::resolve::Resolved;
+use plim_tools_common::facts::FactArgs;
 
-use crate::profiles::{self, FactArgs};
+use crate::profiles;
 use crate::side::{Content, Side};
 
 /// The result, and what else a person should hear.

@@ -44,7 +44,7 @@ struct Args {
     #[arg(long, value_enum, value_name = "CLAIM")]
     require: Option<Claim>,
     #[command(flatten)]
-    facts: profiles::FactArgs,
+    facts: plim_tools_common::facts::FactArgs,
     #[command(flatten)]
     output: Output<Format>,
 }

@@ -1,103 +1,17 @@
-//! Profiles: under which facts they are resolved, and how two of them are compared.
+//! Profiles: how two of them are compared.
 
 use std::collections::BTreeSet;
 
 use anyhow::Context;
 use plim_model::diff::{Change, Side};
-use plim_model::{Capability, CapabilitySet};
 use plim_seccomp::bpf::Program;
 use plim_seccomp::compile::compile;
 use plim_seccomp::condition::{Condition, Test};
 use plim_seccomp::dialect::Written;
-use plim_seccomp::resolve::{Facts, KernelVersion, Resolved, Rule, SkipReason, UnknownNames, resolve};
-use plim_seccomp::{Action, Arch, syscalls};
+use plim_seccomp::resolve::{Facts, Resolved, Rule, SkipReason, resolve};
+use plim_seccomp::{Action, syscalls};
 
 use crate::filters::path;
-
-/// What profiles are resolved for.
-#[derive(Clone, Copy, Debug, clap::Args)]
-#[command(next_help_heading = "What profiles are resolved for")]
-pub(crate) struct FactArgs {
-    /// Architecture of the machine: x86_64, aarch64, … [default: this machine's]
-    #[arg(long, value_name = "ARCH", value_parser = parse_arch)]
-    arch: Option<Arch>,
-    /// Bounding set: names between commas, "docker" (its 14 defaults), "all" or "none" [default: that of the live
-    /// target on the other side, else docker]
-    #[arg(long, value_name = "LIST", value_parser = parse_caps)]
-    caps: Option<CapabilitySet>,
-    /// Kernel release: 6.1 [default: this machine's]
-    #[arg(long, value_name = "RELEASE", value_parser = parse_kernel)]
-    kernel: Option<KernelVersion>,
-    /// Pass over system call names that no architecture has, as engines do, and say which on stderr
-    #[arg(long)]
-    skip_unknown_names: bool,
-}
-
-fn parse_arch(word: &str) -> Result<Arch, String> {
-    Arch::from_name(word).or_else(|| Arch::from_scmp_name(word)).ok_or_else(|| {
-        let hint = plim_tools_common::nearest::hint(word, Arch::all().map(Arch::name));
-        format!("unknown architecture{hint}")
-    })
-}
-
-fn parse_kernel(word: &str) -> Result<KernelVersion, String> {
-    KernelVersion::from_release(word).ok_or_else(|| "expected a kernel release such as 6.1".to_owned())
-}
-
-fn parse_caps(word: &str) -> Result<CapabilitySet, String> {
-    match word.to_ascii_lowercase().as_str() {
-        "docker" => return Ok(CapabilitySet::DOCKER_DEFAULT),
-        "all" => return Ok(Capability::known().collect()),
-        "none" => return Ok(CapabilitySet::EMPTY),
-        _ => {}
-    }
-    word.split(',')
-        .map(|name| {
-            Capability::from_name(name).ok_or_else(|| {
-                let known: Vec<String> =
-                    Capability::known().map(|capability| capability.to_string()).collect();
-                let full = format!("CAP_{}", name.to_uppercase().trim_start_matches("CAP_"));
-                let hint = plim_tools_common::nearest::hint(&full, known.iter().map(String::as_str));
-                format!("unknown capability {name:?}{hint}")
-            })
-        })
-        .collect()
-}
-
-impl FactArgs {
-    /// The facts, where `live` is the bounding set of a live target on the other side.
-    pub(crate) fn facts(&self, live: Option<CapabilitySet>) -> anyhow::Result<Facts> {
-        let arch = match self.arch {
-            Some(arch) => arch,
-            None => Arch::from_name(match std::env::consts::ARCH {
-                "x86" => "i386",
-                other => other,
-            })
-            .with_context(|| {
-                format!("no system call table for {}; name one with --arch", std::env::consts::ARCH)
-            })?,
-        };
-        let kernel = match self.kernel {
-            Some(kernel) => kernel,
-            None => running_kernel()?,
-        };
-        let caps = self.caps.or(live).unwrap_or(CapabilitySet::DOCKER_DEFAULT);
-        let mut facts = Facts::new(arch, caps, kernel);
-        if self.skip_unknown_names {
-            facts.unknown_names = UnknownNames::Skip;
-        }
-        Ok(facts)
-    }
-}
-
-fn running_kernel() -> anyhow::Result<KernelVersion> {
-    let path = "/proc/sys/kernel/osrelease";
-    let release =
-        std::fs::read_to_string(path).with_context(|| format!("read {path} (or name one with --kernel)"))?;
-    KernelVersion::from_release(&release).with_context(|| {
-        format!("{path}: found {release:?}, expected a kernel release; name one with --kernel")
-    })
-}
 
 /// A profile with a meaning; `None` where it turns seccomp off.
 pub(crate) fn resolved(name: &str, written: &Written, facts: &Facts) -> anyhow::Result<Option<Resolved>> {

@@ -6,7 +6,7 @@ use plim_model::{CapabilitySet, Observed, Snapshot};
 use plim_seccomp::bpf::Program;
 use plim_seccomp::dialect::Written;
 use plim_tools_common::exit::{self, OrStatus};
-use plim_tools_common::target::{Loaded, TargetName, load};
+use plim_tools_common::target::{Loaded, TargetName, find_live, load};
 
 /// One side of the diff.
 pub(crate) struct Side {
@@ -74,26 +74,7 @@ impl Side {
 }
 
 fn live(target: &TargetName, areas: &AreaSet) -> anyhow::Result<Content> {
-    let pid;
-    let (engine, name) = match target {
-        TargetName::Engine { engine, name } => (Some(engine.as_str()), name.as_str()),
-        TargetName::Pid(number) => {
-            pid = number.to_string();
-            (Some("pid"), pid.as_str())
-        }
-        TargetName::SelfProcess => (Some("self"), ""),
-        TargetName::Host => (Some("host"), ""),
-        TargetName::Bare(name) => (None, name.as_str()),
-        TargetName::File(_) | TargetName::Stdin | TargetName::Preset(_) => {
-            anyhow::bail!("target {target} is data, not a running process")
-        }
-    };
-    let selected = plim_observe::find(engine, name).with_context(|| match target {
-        TargetName::Bare(name) if std::path::Path::new(name).exists() => {
-            format!("target {target} (for the file of this name write ./{name})")
-        }
-        _ => format!("target {target}"),
-    })?;
+    let selected = find_live(target)?;
     // The target is there and could not be read: that is something unobserved, not bad input.
     let snapshot = plim_observe::snapshot(&selected)
         .with_context(|| format!("target {target}"))

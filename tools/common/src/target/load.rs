@@ -24,11 +24,28 @@ pub enum Loaded {
     Filter(Program),
 }
 
+/// A target that is data, read but not looked at: everything from here on is computation alone.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    what: String,
+    bytes: Vec<u8>,
+}
+
+impl Fetched {
+    /// Recognises and parses the content.
+    ///
+    /// # Errors
+    /// The file with what was found in it and what was expected.
+    pub fn decode(&self) -> anyhow::Result<Loaded> {
+        decode(&self.bytes).with_context(|| self.what.clone())
+    }
+}
+
 /// Reads a target that is data: a file, stdin or a preset. `None` for a live target.
 ///
 /// # Errors
-/// The file with what was found in it and what was expected; an unknown preset with the nearest name.
-pub fn load(target: &TargetName) -> anyhow::Result<Option<Loaded>> {
+/// A file that cannot be read; an unknown preset with the nearest name.
+pub fn fetch(target: &TargetName) -> anyhow::Result<Option<Fetched>> {
     let (what, bytes) = match target {
         TargetName::File(path) => {
             let what = format!("read {}", path.display());
@@ -52,7 +69,15 @@ pub fn load(target: &TargetName) -> anyhow::Result<Option<Loaded>> {
         | TargetName::Host
         | TargetName::Bare(_) => return Ok(None),
     };
-    decode(&bytes).with_context(|| what).map(Some)
+    Ok(Some(Fetched { what, bytes }))
+}
+
+/// Reads and parses a target that is data. `None` for a live target.
+///
+/// # Errors
+/// As [`fetch`] and [`Fetched::decode`].
+pub fn load(target: &TargetName) -> anyhow::Result<Option<Loaded>> {
+    fetch(target)?.map(|fetched| fetched.decode()).transpose()
 }
 
 fn read_bounded(reader: impl Read) -> anyhow::Result<Vec<u8>> {

@@ -1,0 +1,123 @@
+//! What a profile's meaning depends on besides its text, as flags that every tool shares.
+
+use anyhow::Context;
+use plim_model::{Capability, CapabilitySet};
+use plim_seccomp::Arch;
+use plim_seccomp::resolve::{Facts, KernelVersion, UnknownNames};
+
+/// What profiles are resolved for.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "What profiles are resolved for")]
+pub struct FactArgs {
+    /// Architecture of the machine: x86_64, aarch64, … [default: this machine's]
+    #[arg(long, value_name = "ARCH", value_parser = parse_arch)]
+    arch: Option<Arch>,
+    /// Bounding set: names between commas, "docker" (its 14 defaults), "all" or "none" [default: that of the live
+    /// target on the other side, else docker]
+    #[arg(long, value_name = "LIST", value_parser = parse_caps)]
+    caps: Option<CapabilitySet>,
+    /// Kernel release: 6.1 [default: this machine's]
+    #[arg(long, value_name = "RELEASE", value_parser = parse_kernel)]
+    kernel: Option<KernelVersion>,
+    /// Pass over system call names that no architecture has, as engines do, and say which on stderr
+    #[arg(long)]
+    skip_unknown_names: bool,
+}
+
+fn parse_arch(word: &str) -> Result<Arch, String> {
+    Arch::from_name(word).or_else(|| Arch::from_scmp_name(word)).ok_or_else(|| {
+        let hint = crate::nearest::hint(word, Arch::all().map(Arch::name));
+        format!("unknown architecture{hint}")
+    })
+}
+
+fn parse_kernel(word: &str) -> Result<KernelVersion, String> {
+    KernelVersion::from_release(word).ok_or_else(|| "expected a kernel release such as 6.1".to_owned())
+}
+
+fn parse_caps(word: &str) -> Result<CapabilitySet, String> {
+    match word.to_ascii_lowercase().as_str() {
+        "docker" => return Ok(CapabilitySet::DOCKER_DEFAULT),
+        "all" => return Ok(Capability::known().collect()),
+        "none" => return Ok(CapabilitySet::EMPTY),
+        _ => {}
+    }
+    word.split(',')
+        .map(|name| {
+            Capability::from_name(name).ok_or_else(|| {
+                let known: Vec<String> =
+                    Capability::known().map(|capability| capability.to_string()).collect();
+                let full = format!("CAP_{}", name.to_uppercase().trim_start_matches("CAP_"));
+                let hint = crate::nearest::hint(&full, known.iter().map(String::as_str));
+                format!("unknown capability {name:?}{hint}")
+            })
+        })
+        .collect()
+}
+
+impl FactArgs {
+    /// Asks the machine for what was not given: the one part that needs a system call.
+    ///
+    /// # Errors
+    /// An architecture without a table of system calls, a kernel release that cannot be read.
+    pub fn gather(&self) -> anyhow::Result<Gathered> {
+        let arch = match self.arch {
+            Some(arch) => arch,
+            None => Arch::from_name(match std::env::consts::ARCH {
+                "x86" => "i386",
+                other => other,
+            })
+            .with_context(|| {
+                format!("no system call table for {}; name one with --arch", std::env::consts::ARCH)
+            })?,
+        };
+        let kernel = match self.kernel {
+            Some(kernel) => kernel,
+            None => running_kernel()?,
+        };
+        Ok(Gathered { arch, kernel, caps: self.caps, skip_unknown_names: self.skip_unknown_names })
+    }
+
+    /// The facts, where `live` is the bounding set of a live target on the other side.
+    ///
+    /// # Errors
+    /// As [`FactArgs::gather`].
+    pub fn facts(&self, live: Option<CapabilitySet>) -> anyhow::Result<Facts> {
+        Ok(self.gather()?.facts(live))
+    }
+
+    /// The architecture that was named.
+    pub fn arch(&self) -> Option<Arch> {
+        self.arch
+    }
+}
+
+/// Facts of which only the capabilities may still be open.
+#[derive(Clone, Copy, Debug)]
+pub struct Gathered {
+    arch: Arch,
+    kernel: KernelVersion,
+    caps: Option<CapabilitySet>,
+    skip_unknown_names: bool,
+}
+
+impl Gathered {
+    /// The facts: the capabilities that were named, else `live`, else Docker's default.
+    pub fn facts(&self, live: Option<CapabilitySet>) -> Facts {
+        let caps = self.caps.or(live).unwrap_or(CapabilitySet::DOCKER_DEFAULT);
+        let mut facts = Facts::new(self.arch, caps, self.kernel);
+        if self.skip_unknown_names {
+            facts.unknown_names = UnknownNames::Skip;
+        }
+        facts
+    }
+}
+
+fn running_kernel() -> anyhow::Result<KernelVersion> {
+    let path = "/proc/sys/kernel/osrelease";
+    let release =
+        std::fs::read_to_string(path).with_context(|| format!("read {path} (or name one with --kernel)"))?;
+    KernelVersion::from_release(&release).with_context(|| {
+        format!("{path}: found {release:?}, expected a kernel release; name one with --kernel")
+    })
+}

@@ -1,0 +1,189 @@
+//! The seccomp side of anything a tool can be pointed at: a profile, a filter, the filters of something that runs.
+//!
+//! In two steps, so that a tool can confine itself between them: [`gather`] makes every system call, [`Gathered::side`]
+//! and what follows compute.
+
+use anyhow::Context;
+use plim_model::{CapabilitySet, Observed};
+use plim_observe::Selected;
+use plim_seccomp::bpf::Program;
+use plim_seccomp::compile::compile;
+use plim_seccomp::dialect::Written;
+use plim_seccomp::resolve::{Facts, Resolved, SkipReason, resolve};
+
+use crate::exit::{self, OrStatus};
+use crate::target::{Fetched, Loaded, TargetName, fetch, find_live};
+
+/// A target that was read and not yet looked at.
+#[derive(Clone, Debug)]
+pub struct Gathered {
+    name: String,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Data(Fetched),
+    Live(Box<Live>),
+}
+
+/// What the kernel says of a running target's first process.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// Who it is.
+    pub selected: Selected,
+    /// Its filters, oldest first; absent on a kernel without seccomp.
+    pub filters: Observed<Vec<Program>>,
+    /// Its capability bounding set.
+    pub bounding: Option<CapabilitySet>,
+}
+
+/// Reads what a word names. The filters of a live target may stop it for some microseconds.
+///
+/// # Errors
+/// A word that names nothing, or a file that cannot be read. Filters that cannot be read are no error here.
+pub fn gather(word: &str) -> anyhow::Result<Gathered> {
+    let target = TargetName::parse(word)?;
+    let what = match fetch(&target)? {
+        Some(fetched) => What::Data(fetched),
+        None => What::Live(Box::new(live(find_live(&target)?))),
+    };
+    Ok(Gathered { name: word.to_owned(), what })
+}
+
+/// Reads the filters of a running target.
+pub fn live(selected: Selected) -> Live {
+    let filters = plim_observe::filters::read(selected.pid);
+    let status = std::fs::read(format!("/proc/{}/status", selected.pid.0)).ok();
+    let bounding = status
+        .and_then(|text| plim_model::parse::status::parse(&String::from_utf8_lossy(&text)).ok())
+        .map(|status| status.capabilities.bounding);
+    Live { selected, filters, bounding }
+}
+
+impl Gathered {
+    /// As it was named.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The running target, where it is one.
+    pub fn live(&self) -> Option<&Live> {
+        match &self.what {
+            What::Live(live) => Some(live),
+            What::Data(_) => None,
+        }
+    }
+
+    /// Recognises and parses what was read.
+    ///
+    /// # Errors
+    /// The file with what was found in it and what was expected.
+    pub fn side(&self) -> anyhow::Result<Side> {
+        let (content, bounding) = match &self.what {
+            What::Live(live) => (Content::of_filters(live.filters.clone()), live.bounding),
+            What::Data(fetched) => match fetched.decode()? {
+                Loaded::Profile(written) => (Content::Profile(written), None),
+                Loaded::Filter(program) => (Content::Stack(vec![program]), None),
+                Loaded::Snapshot(snapshot) => {
+                    let bounding = snapshot.capabilities.present().map(|sets| sets.bounding);
+                    let content = match &snapshot.seccomp.filters {
+                        Observed::Present(filters) if !filters.is_empty() => Content::Unknown(
+                            "a saved snapshot holds digests of filters, not their programs".to_owned(),
+                        ),
+                        filters => Content::of_filters(filters.clone().map(|_| Vec::new())),
+                    };
+                    (content, bounding)
+                }
+            },
+        };
+        Ok(Side { name: self.name.clone(), content, bounding })
+    }
+}
+
+/// One side.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// As it was named.
+    pub name: String,
+    /// What it holds.
+    pub content: Content,
+    /// The bounding set, of a side that has one.
+    pub bounding: Option<CapabilitySet>,
+}
+
+/// What a side holds.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A profile as written.
+    Profile(Box<Written>),
+    /// Filters, oldest first; none at all where seccomp is off.
+    Stack(Vec<Program>),
+    /// Filters that could not be read, and why.
+    Unknown(String),
+}
+
+impl Content {
+    fn of_filters(filters: Observed<Vec<Program>>) -> Content {
+        match filters {
+            Observed::Present(programs) => Content::Stack(programs),
+            Observed::Absent => Content::Stack(Vec::new()),
+            Observed::Unknown(why) => Content::Unknown(why),
+        }
+    }
+}
+
+/// What a side means under given facts.
+#[derive(Clone, Debug)]
+pub enum Meaning {
+    /// A profile with rules.
+    Rules(Box<Resolved>),
+    /// Filters, oldest first; none at all where seccomp is off.
+    Stack(Vec<Program>),
+}
+
+impl Side {
+    /// The meaning.
+    ///
+    /// # Errors
+    /// A profile that cannot be resolved; filters that are not known end the tool with [`exit::UNOBSERVABLE`].
+    pub fn meaning(&self, facts: &Facts) -> anyhow::Result<Meaning> {
+        match &self.content {
+            Content::Profile(written) => {
+                let resolved = resolve(written, facts).with_context(|| self.name.clone())?;
+                Ok(resolved.map_or(Meaning::Stack(Vec::new()), |resolved| Meaning::Rules(Box::new(resolved))))
+            }
+            Content::Stack(programs) => Ok(Meaning::Stack(programs.clone())),
+            Content::Unknown(why) => {
+                let error = anyhow::anyhow!("{why}").context(format!("filters of {}", self.name));
+                Err(Err::<(), _>(error).or_status(exit::UNOBSERVABLE).expect_err("an error").into())
+            }
+        }
+    }
+}
+
+impl Meaning {
+    /// The filters that it amounts to, oldest first.
+    ///
+    /// # Errors
+    /// A profile beyond what the kernel takes.
+    pub fn programs(&self) -> anyhow::Result<Vec<Program>> {
+        match self {
+            Meaning::Rules(resolved) => Ok(vec![compile(resolved)?]),
+            Meaning::Stack(programs) => Ok(programs.clone()),
+        }
+    }
+
+    /// What a person should hear: names that have no effect because no architecture has them.
+    pub fn notes(&self, name: &str) -> Vec<String> {
+        let Meaning::Rules(resolved) = self else { return Vec::new() };
+        let unknown = resolved.skipped.iter().filter_map(|skipped| match skipped.why {
+            SkipReason::Unknown(nearest) => {
+                let hint = nearest.map_or_else(String::new, |near| format!(", did you mean {near:?}?"));
+                Some(format!("{name}: {}: unknown system call {:?}{hint}", skipped.from, skipped.name))
+            }
+            SkipReason::NotOnTheseArchitectures => None,
+        });
+        unknown.collect()
+    }
+}

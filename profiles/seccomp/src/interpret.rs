@@ -17,12 +17,15 @@ pub struct SeccompData {
 }
 
 impl SeccompData {
+    /// The byte order of the calling machine, by `__AUDIT_ARCH_LE` in its token (0 is no token, and little-endian).
+    pub(crate) fn is_big_endian(&self) -> bool {
+        self.arch & 0x4000_0000 == 0 && self.arch != 0
+    }
+
     /// The 32-bit word at `offset` (0, 4, …, 60), as a machine of that architecture's byte order holds it.
     fn word(&self, offset: u32) -> u32 {
         let half = |value: u64, first: bool| {
-            let big = crate::arch::Arch::from_audit_token(self.arch, self.nr)
-                .map_or(self.arch & 0x4000_0000 == 0 && self.arch != 0, crate::arch::Arch::is_big_endian);
-            let high = first == big;
+            let high = first == self.is_big_endian();
             let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
             u32::from_le_bytes(if high { [e, f, g, h] } else { [a, b, c, d] })
         };

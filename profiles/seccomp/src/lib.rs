@@ -13,6 +13,7 @@ pub mod bpf;
 pub mod compile;
 pub mod condition;
 mod constants;
+pub mod diagram;
 pub mod dialect;
 pub mod diff;
 pub mod disasm;

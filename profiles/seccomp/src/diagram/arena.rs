@@ -1,0 +1,300 @@
+//! The nodes: hash-consed, so that within one arena equal handles are equal functions and the other way round.
+
+use super::hash::{FastMap, mix};
+
+/// What a function gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Leaf {
+    /// Of a condition.
+    Truth(bool),
+    /// Of a filter: the value it returns.
+    Ret(u32),
+}
+
+/// A node or, with the top bit set, a leaf.
+pub(super) type Id = u32;
+
+const LEAF: u32 = 0x8000_0000;
+pub(super) const FALSE: Id = LEAF;
+pub(super) const TRUE: Id = LEAF | 1;
+
+/// One bit is asked for; which one is its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) level: u32,
+    /// Where the bit is 0.
+    pub(super) zero: Id,
+    /// Where the bit is 1.
+    pub(super) one: Id,
+}
+
+/// What was used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exceeded {
+    Nodes(usize),
+    Steps(u64),
+}
+
+impl std::fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exceeded::Nodes(limit) => write!(f, "the decision diagram needs more than {limit} nodes"),
+            Exceeded::Steps(limit) => {
+                write!(f, "building the decision diagram takes more than {limit} steps")
+            }
+        }
+    }
+}
+
+/// Steps of one operation for each node of the budget: what bounds its time as the nodes bound its memory.
+const STEPS_PER_NODE: u64 = 16;
+const SMALLEST_TABLE: usize = 1 << 13;
+const LARGEST_CACHE: usize = 1 << 19;
+const NOTHING: u32 = u32::MAX;
+
+pub(super) struct Arena {
+    nodes: Vec<Node>,
+    /// Open addressing over `nodes`, [`NOTHING`] where free.
+    table: Vec<u32>,
+    leaves: Vec<Leaf>,
+    leaf_ids: FastMap<Leaf, Id>,
+    /// Results of [`Arena::ite`], overwritten at will: condition, then, else, result.
+    cache: Vec<[u32; 4]>,
+    budget: usize,
+    steps: u64,
+}
+
+impl Arena {
+    pub(super) fn new(budget: usize) -> Arena {
+        let leaves = vec![Leaf::Truth(false), Leaf::Truth(true)];
+        Arena {
+            nodes: Vec::new(),
+            table: vec![NOTHING; SMALLEST_TABLE],
+            leaf_ids: leaves.iter().copied().zip([FALSE, TRUE]).collect(),
+            leaves,
+            cache: vec![[NOTHING; 4]; SMALLEST_TABLE],
+            budget: budget.min(LEAF as usize - 1),
+            steps: 0,
+        }
+    }
+
+    /// Starts an operation with all of its steps.
+    pub(super) fn begin(&mut self) {
+        self.steps = 0;
+    }
+
+    fn most_steps(&self) -> u64 {
+        STEPS_PER_NODE * self.budget as u64 + 4096
+    }
+
+    pub(super) fn step(&mut self) -> Result<(), Exceeded> {
+        self.steps += 1;
+        if self.steps > self.most_steps() { Err(Exceeded::Steps(self.most_steps())) } else { Ok(()) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn leaf(&mut self, leaf: Leaf) -> Id {
+        if let Some(id) = self.leaf_ids.get(&leaf) {
+            return *id;
+        }
+        // There are at most 2³² values, and they come from constants of programs or from nodes within the budget.
+        let id = LEAF | u32::try_from(self.leaves.len()).unwrap_or(u32::MAX);
+        self.leaves.push(leaf);
+        self.leaf_ids.insert(leaf, id);
+        id
+    }
+
+    /// The leaf, of a handle that is one.
+    pub(super) fn as_leaf(&self, id: Id) -> Option<Leaf> {
+        (id & LEAF != 0).then(|| self.leaves[(id ^ LEAF) as usize])
+    }
+
+    /// The node, of a handle that is one.
+    pub(super) fn as_node(&self, id: Id) -> Option<Node> {
+        (id & LEAF == 0).then(|| self.nodes[id as usize])
+    }
+
+    /// The level of the first bit that is asked for; leaves lie below all.
+    pub(super) fn level(&self, id: Id) -> u32 {
+        if id & LEAF == 0 { self.nodes[id as usize].level } else { u32::MAX }
+    }
+
+    /// What is left of `id` where the bit of `level` (not below its first) is known.
+    pub(super) fn branches(&self, id: Id, level: u32) -> (Id, Id) {
+        match self.as_node(id) {
+            Some(node) if node.level == level => (node.zero, node.one),
+            _ => (id, id),
+        }
+    }
+
+    pub(super) fn node(&mut self, level: u32, zero: Id, one: Id) -> Result<Id, Exceeded> {
+        if zero == one {
+            return Ok(zero);
+        }
+        let node = Node { level, zero, one };
+        let mask = self.table.len() - 1;
+        let mut slot = slot(level, zero, one) & mask;
+        while self.table[slot] != NOTHING {
+            if self.nodes[self.table[slot] as usize] == node {
+                return Ok(self.table[slot]);
+            }
+            slot = (slot + 1) & mask;
+        }
+        if self.nodes.len() >= self.budget {
+            return Err(Exceeded::Nodes(self.budget));
+        }
+        // Below the budget, which is below 2³¹.
+        let id = u32::try_from(self.nodes.len()).unwrap_or(NOTHING);
+        self.nodes.push(node);
+        self.table[slot] = id;
+        if self.nodes.len() * 2 > self.table.len() {
+            self.grow();
+        }
+        Ok(id)
+    }
+
+    fn grow(&mut self) {
+        let mask = self.table.len() * 2 - 1;
+        let mut table = vec![NOTHING; mask + 1];
+        for (id, node) in (0u32..).zip(&self.nodes) {
+            let mut slot = slot(node.level, node.zero, node.one) & mask;
+            while table[slot] != NOTHING {
+                slot = (slot + 1) & mask;
+            }
+            table[slot] = id;
+        }
+        self.table = table;
+        if self.cache.len() < LARGEST_CACHE.min(self.table.len()) {
+            self.cache = vec![[NOTHING; 4]; self.cache.len() * 2];
+        }
+    }
+
+    /// `then` where `condition` holds, `otherwise` elsewhere.
+    pub(super) fn ite(&mut self, condition: Id, then: Id, otherwise: Id) -> Result<Id, Exceeded> {
+        if condition == TRUE || then == otherwise {
+            return Ok(then);
+        }
+        if condition == FALSE {
+            return Ok(otherwise);
+        }
+        if then == TRUE && otherwise == FALSE {
+            return Ok(condition);
+        }
+        let node = self.nodes[condition as usize];
+        let below = self.level(then).min(self.level(otherwise));
+        if node.zero == FALSE && node.one == TRUE && node.level < below {
+            return self.node(node.level, otherwise, then);
+        }
+        let hash = slot(condition, then, otherwise);
+        let known = self.cache[hash & (self.cache.len() - 1)];
+        if known[..3] == [condition, then, otherwise] {
+            return Ok(known[3]);
+        }
+        self.step()?;
+        let level = node.level.min(below);
+        let (c, t, o) =
+            (self.branches(condition, level), self.branches(then, level), self.branches(otherwise, level));
+        let zero = self.ite(c.0, t.0, o.0)?;
+        let one = self.ite(c.1, t.1, o.1)?;
+        let result = self.node(level, zero, one)?;
+        let at = hash & (self.cache.len() - 1);
+        self.cache[at] = [condition, then, otherwise, result];
+        Ok(result)
+    }
+
+    pub(super) fn and(&mut self, a: Id, b: Id) -> Result<Id, Exceeded> {
+        self.ite(a, b, FALSE)
+    }
+
+    pub(super) fn or(&mut self, a: Id, b: Id) -> Result<Id, Exceeded> {
+        self.ite(a, TRUE, b)
+    }
+
+    pub(super) fn not(&mut self, a: Id) -> Result<Id, Exceeded> {
+        self.ite(a, FALSE, TRUE)
+    }
+
+    /// Every leaf mapped by `leaf`.
+    pub(super) fn map(&mut self, id: Id, leaf: &mut dyn FnMut(Leaf) -> Leaf) -> Result<Id, Exceeded> {
+        let mut known = FastMap::default();
+        self.map_with(id, leaf, &mut known)
+    }
+
+    fn map_with(
+        &mut self,
+        id: Id,
+        leaf: &mut dyn FnMut(Leaf) -> Leaf,
+        known: &mut FastMap<Id, Id>,
+    ) -> Result<Id, Exceeded> {
+        if let Some(value) = self.as_leaf(id) {
+            return Ok(self.leaf(leaf(value)));
+        }
+        if let Some(result) = known.get(&id) {
+            return Ok(*result);
+        }
+        let node = self.nodes[id as usize];
+        let zero = self.map_with(node.zero, leaf, known)?;
+        let one = self.map_with(node.one, leaf, known)?;
+        let result = self.node(node.level, zero, one)?;
+        known.insert(id, result);
+        Ok(result)
+    }
+
+    /// Both at once: every pair of leaves joined by `join`.
+    pub(super) fn join(
+        &mut self,
+        a: Id,
+        b: Id,
+        join: &mut dyn FnMut(Leaf, Leaf) -> Leaf,
+    ) -> Result<Id, Exceeded> {
+        let mut known = FastMap::default();
+        self.join_with(a, b, join, &mut known)
+    }
+
+    fn join_with(
+        &mut self,
+        a: Id,
+        b: Id,
+        join: &mut dyn FnMut(Leaf, Leaf) -> Leaf,
+        known: &mut FastMap<(Id, Id), Id>,
+    ) -> Result<Id, Exceeded> {
+        if let (Some(x), Some(y)) = (self.as_leaf(a), self.as_leaf(b)) {
+            return Ok(self.leaf(join(x, y)));
+        }
+        if let Some(result) = known.get(&(a, b)) {
+            return Ok(*result);
+        }
+        self.step()?;
+        let level = self.level(a).min(self.level(b));
+        let (x, y) = (self.branches(a, level), self.branches(b, level));
+        let zero = self.join_with(x.0, y.0, join, known)?;
+        let one = self.join_with(x.1, y.1, join, known)?;
+        let result = self.node(level, zero, one)?;
+        known.insert((a, b), result);
+        Ok(result)
+    }
+
+    /// Every node and leaf that can be reached, each once, in no order that matters.
+    pub(super) fn reachable(&self, root: Id) -> Vec<Id> {
+        let mut seen: FastMap<Id, ()> = FastMap::default();
+        let (mut found, mut left) = (Vec::new(), vec![root]);
+        while let Some(id) = left.pop() {
+            if seen.insert(id, ()).is_none() {
+                found.push(id);
+                if let Some(node) = self.as_node(id) {
+                    left.extend([node.one, node.zero]);
+                }
+            }
+        }
+        found
+    }
+}
+
+fn slot(a: u32, b: u32, c: u32) -> usize {
+    let hash = mix(mix(u64::from(a), u64::from(b)), u64::from(c));
+    // The high half is the well mixed one.
+    (hash >> 32) as usize
+}

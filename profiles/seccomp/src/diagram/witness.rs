@@ -1,0 +1,85 @@
+//! A call for a verdict: the one that a reader understands most easily.
+
+use super::arena::{Arena, Id, Leaf};
+use super::hash::FastMap;
+use super::word::{self, Answers};
+use super::{Diagram, Store};
+use crate::action::Action;
+use crate::arch::Arch;
+use crate::interpret::SeccompData;
+use crate::syscalls;
+
+impl Store {
+    /// A call whose answer is one that is wanted; `None` when no call gets one.
+    ///
+    /// Architectures that have a name go before others, in the order of [`Arch`], then numbers that have a name, in ascending order;
+    /// every bit that may be 0 is.
+    pub fn witness(&self, diagram: Diagram, wanted: impl Fn(Action) -> bool) -> Option<SeccompData> {
+        let wanted = |leaf: Leaf| match leaf {
+            Leaf::Ret(ret) => wanted(Action::from_ret(ret)),
+            Leaf::Truth(_) => false,
+        };
+        find(&self.arena, diagram.0, &wanted)
+    }
+}
+
+/// The same for any leaves.
+pub(super) fn find(arena: &Arena, root: Id, wanted: &dyn Fn(Leaf) -> bool) -> Option<SeccompData> {
+    let mut leads = FastMap::default();
+    if !leads_to(arena, root, wanted, &mut leads) {
+        return None;
+    }
+    let mut calls = Arch::all().flat_map(|arch| {
+        let mut numbers: Vec<u32> = syscalls::calls(arch).map(|(_, nr)| nr.0).collect();
+        numbers.sort_unstable();
+        numbers.into_iter().map(move |nr| SeccompData {
+            arch: arch.audit_token(),
+            nr,
+            ..SeccompData::default()
+        })
+    });
+    let named = calls.find_map(|call| {
+        let rest = rest(arena, root, &call);
+        leads_to(arena, rest, wanted, &mut leads).then_some((call, rest))
+    });
+    let (mut call, mut id) = named.unwrap_or((SeccompData::default(), root));
+    let mut lanes = [0u64; word::LANES as usize];
+    while let Some(node) = arena.as_node(id) {
+        let one = !leads_to(arena, node.zero, wanted, &mut leads);
+        id = if one { node.one } else { node.zero };
+        if !one {
+        } else if word::ARCH_LEVELS.contains(&node.level) {
+            call.arch |= 1 << (word::ARCH_LEVELS.end - 1 - node.level);
+        } else if word::NR_LEVELS.contains(&node.level) {
+            call.nr |= 1 << (word::NR_LEVELS.end - 1 - node.level);
+        } else {
+            let (lane, bit) = word::lane_and_bit(node.level);
+            lanes[lane as usize] |= 1 << bit;
+        }
+    }
+    if call.is_big_endian() {
+        lanes = lanes.map(word::swapped);
+    }
+    let [a, b, c, d, e, f, ip] = lanes;
+    Some(SeccompData { args: [a, b, c, d, e, f], ip, ..call })
+}
+
+/// What is left for the token and number of `call`.
+fn rest(arena: &Arena, root: Id, call: &SeccompData) -> Id {
+    let answers = Answers::of(call);
+    let mut id = root;
+    while let Some(node) = arena.as_node(id).filter(|node| node.level < word::ARGUMENT_LEVELS) {
+        id = if answers.bit(node.level) { node.one } else { node.zero };
+    }
+    id
+}
+
+fn leads_to(arena: &Arena, id: Id, wanted: &dyn Fn(Leaf) -> bool, known: &mut FastMap<Id, bool>) -> bool {
+    let Some(node) = arena.as_node(id) else { return arena.as_leaf(id).is_some_and(wanted) };
+    if let Some(known) = known.get(&id) {
+        return *known;
+    }
+    let leads = leads_to(arena, node.zero, wanted, known) || leads_to(arena, node.one, wanted, known);
+    known.insert(id, leads);
+    leads
+}

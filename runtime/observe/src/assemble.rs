@@ -27,7 +27,8 @@ pub(crate) fn snapshot(selected: &Selected, options: &SnapshotOptions) -> Result
     let task = &process.dir;
 
     let status = observed("read /proc/PID/status", None, task.status());
-    let dump = filters::dump_of(&process, options.already_stopped);
+    let means = if options.already_stopped { filters::Means::Stopped } else { filters::Means::Any };
+    let dump = filters::dump_of(&process, means);
     let own = namespaces::inodes(task);
     let host = namespaces::host();
     let mounts = mountinfo_of(task.read("mountinfo", LARGE));
@@ -175,6 +176,13 @@ fn command(process: &Process) -> Vec<String> {
         arguments.pop();
     }
     arguments
+}
+
+/// Who belongs to the target, for a reader that wants nothing else of it.
+pub(crate) fn group_of(selected: &Selected, process: &Process, neighbours: &crate::Neighbours) -> Group {
+    let own = namespaces::inodes(&process.dir);
+    let (cgroup, _) = cgroups(process);
+    group(selected.members, &own, &namespaces::host(), &cgroup, neighbours, selected)
 }
 
 /// Who else belongs to the target. A pid namespace that is the host's or that another container is in (`--pid=host`,

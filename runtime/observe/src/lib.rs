@@ -30,7 +30,7 @@ mod why;
 
 pub use error::{EngineError, FindError, ObserveError};
 pub use namespaces::Neighbours;
-use plim_model::{HostPid, Snapshot};
+use plim_model::{HostPid, Observed, Snapshot};
 use procdir::Process;
 
 /// Which processes belong to a target, beside its first.
@@ -147,6 +147,21 @@ pub fn all() -> (Vec<Selected>, Vec<EngineError>) {
 /// The engine cannot be asked.
 pub fn declared(selected: &Selected) -> Result<Option<serde_json::Value>, EngineError> {
     engines::declared(selected)
+}
+
+/// The OCI specification that the engine wrote for the container and the low-level runtime was started with: the state
+/// file of `plim`, the bundle's config.json of Docker, Podman and whatever else works as containerd's shim or conmon does. A
+/// specification that is not provably this container's is not taken.
+pub fn declared_spec(selected: &Selected) -> Observed<serde_json::Value> {
+    engines::declared_spec(selected)
+}
+
+/// `linux.seccomp` of [`declared_spec`]; absent when the specification asks for no filter.
+pub fn declared_seccomp(selected: &Selected) -> Observed<serde_json::Value> {
+    declared_spec(selected).and_then(|spec| match spec.pointer("/linux/seccomp") {
+        None | Some(serde_json::Value::Null) => Observed::Absent,
+        Some(seccomp) => Observed::Present(seccomp.clone()),
+    })
 }
 
 /// Takes a snapshot, comparing namespaces with the running containers of every engine that can be asked.

@@ -71,7 +71,8 @@ pub(crate) fn read(init: &Process, group: &Group) -> (Observed<u32>, Observed<Ve
     (Observed::Present(count), Observed::Present(odd))
 }
 
-fn members(init: &Process, group: &Group) -> Result<Vec<Process>, String> {
+/// The processes of the target that live now, its first among them.
+pub(crate) fn members(init: &Process, group: &Group) -> Result<Vec<Process>, String> {
     let again = || Process::open(init.pid).map_err(|error| error.to_string());
     let (pid_namespace, cgroup) = match group {
         Group::Unknown(why) => return Err(why.clone()),

@@ -12,6 +12,7 @@ use plim_model::capability::Capability;
 use plim_model::rlimit::{Limit, Rlimit};
 use plim_model::seccomp::SeccompMode;
 use plim_model::{HostPid, NamespaceKind, Observed, Snapshot};
+use plim_observe::filters::{self, Means};
 use plim_observe::{Neighbours, ObserveError, Selected, SnapshotOptions, find, snapshot_with};
 
 const CAP_NET_RAW: libc::c_ulong = 13;
@@ -161,10 +162,13 @@ fn a_stopped_process_stays_stopped_and_a_traced_one_is_told() {
     nix::sys::ptrace::seize(pid, nix::sys::ptrace::Options::empty()).expect("seize");
     let other = std::thread::spawn({
         let pid = child.pid();
-        move || plim_observe::filters::read(pid)
+        move || (filters::dump(pid, Means::Ptrace), filters::dump(pid, Means::Any))
     });
-    let Observed::Unknown(why) = other.join().expect("joins") else { panic!("somebody else traces it") };
+    let (by_ptrace, by_iterator) = other.join().expect("joins");
+    let Observed::Unknown(why) = by_ptrace else { panic!("somebody else traces it") };
     assert!(why.contains("traces it already"), "{why}");
+    // The iterator minds no tracer.
+    assert_eq!(by_iterator.present().map(|dump| dump.filters.len()), Some(2), "{by_iterator:?}");
     // By the tracing thread itself, once it stands still.
     nix::sys::ptrace::interrupt(pid).expect("interrupt");
     nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::__WALL)).expect("wait");

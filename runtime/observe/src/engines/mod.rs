@@ -2,12 +2,13 @@
 //!
 //! A new engine is one new file and one line in [`ENGINES`].
 
+mod bundle;
 mod docker;
 mod http;
 mod pid;
 mod plim;
 
-use plim_model::HostPid;
+use plim_model::{HostPid, Observed};
 
 use crate::Selected;
 use crate::error::{EngineError, FindError};
@@ -178,6 +179,18 @@ pub(crate) fn declared(selected: &Selected) -> Result<Option<serde_json::Value>,
     match ENGINES.into_iter().find(|engine| engine.name() == selected.engine) {
         Some(engine) => engine.declared(selected),
         None => Ok(None),
+    }
+}
+
+/// See [`crate::declared_spec`].
+pub(crate) fn declared_spec(selected: &Selected) -> Observed<serde_json::Value> {
+    if selected.engine != "plim" {
+        return bundle::spec(selected);
+    }
+    match declared(selected) {
+        Ok(Some(spec)) => Observed::Present(spec),
+        Ok(None) => Observed::Unknown("its state file is gone".to_owned()),
+        Err(error) => Observed::Unknown(sentence(&error)),
     }
 }
 

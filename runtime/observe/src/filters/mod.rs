@@ -1,10 +1,14 @@
 //! The seccomp filters that are installed in a live task, as the kernel keeps them.
 //!
-//! A [`Source`] is one way to get at them. ptrace is the one there is; a BPF task iterator, which reads the same
-//! bytes without stopping anything, is a second file and a second line in [`Method`].
+//! A BPF task iterator reads them without stopping anything; where it cannot be used, ptrace reads the same bytes from
+//! the stopped task. A [`Dump`] says which it was, and why the iterator was not.
 
+mod all;
+mod iterator;
 mod ptrace;
 
+pub use all::{ThreadFilters, read_all};
+use plim_model::parse::status::Status;
 use plim_model::seccomp::SeccompFilter;
 use plim_model::{HostPid, Observed};
 use plim_seccomp::analyse;
@@ -18,6 +22,8 @@ use crate::procdir::Process;
 pub enum Method {
     /// `/proc/PID/status` says that there is none: nothing had to be stopped.
     Status,
+    /// A BPF task iterator (Linux 5.8): nothing was stopped.
+    BpfIterator,
     /// PTRACE_SECCOMP_GET_FILTER after PTRACE_SEIZE and PTRACE_INTERRUPT: the task stands still for some 20 µs, which
     /// it may see as an early EINTR from epoll_wait, semtimedop, sigtimedwait or recv with SO_RCVTIMEO.
     Ptrace,
@@ -29,6 +35,7 @@ impl std::fmt::Display for Method {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Method::Status => "status",
+            Method::BpfIterator => "bpf iterator",
             Method::Ptrace => "ptrace",
             Method::PtraceAlreadyStopped => "ptrace (already stopped)",
         })
@@ -49,75 +56,148 @@ pub struct Installed {
 pub struct Dump {
     /// How.
     pub method: Method,
+    /// Why the BPF iterator, which comes first, was not used: `needs CAP_BPF and CAP_PERFMON`. `None` where it was, or
+    /// where it was not asked.
+    pub instead_of_iterator: Option<String>,
     /// Oldest first. The kernel runs them newest first.
     pub filters: Vec<Installed>,
 }
 
-/// One way to read the filters of a task. The error is the reason for an unknown.
-trait Source {
-    fn method(&self) -> Method;
-    fn read(&self, tid: i32) -> Result<Vec<Installed>, String>;
+/// Which ways of reading are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Means {
+    /// The iterator, and ptrace where that cannot be used.
+    #[default]
+    Any,
+    /// The iterator alone: nothing is ever stopped.
+    Iterator,
+    /// ptrace alone.
+    Ptrace,
+    /// ptrace on a task that the calling thread has stopped.
+    Stopped,
 }
 
 /// Reads the filters of the first thread of `pid`, oldest first.
 ///
-/// Needs CAP_SYS_ADMIN in the initial user namespace, the right to trace the process, and a caller that is under no
-/// seccomp filter itself. A process without filters is told from `/proc/PID/status` alone and not stopped.
+/// Needs CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN) for the iterator, which also needs BTF, CONFIG_CHECKPOINT_RESTORE and
+/// a reader in the first pid namespace. For ptrace: CAP_SYS_ADMIN in the initial user namespace, the right to trace the
+/// process, and a caller that is under no seccomp filter itself. A process without filters is told from
+/// `/proc/PID/status` alone.
 pub fn read(pid: HostPid) -> Observed<Vec<Program>> {
-    programs(dump(pid, false))
+    programs(dump(pid, Means::Any))
 }
 
 /// Reads the filters of a process that the **calling thread** has stopped under ptrace already, and leaves it stopped.
 pub fn read_stopped(pid: HostPid) -> Observed<Vec<Program>> {
-    programs(dump(pid, true))
+    programs(dump(pid, Means::Stopped))
 }
 
 fn programs(dump: Observed<Dump>) -> Observed<Vec<Program>> {
-    dump.map(|dump| dump.filters.into_iter().map(|filter| filter.program).collect())
+    dump.map(Dump::into_programs)
+}
+
+impl Dump {
+    /// The programs alone, oldest first.
+    pub fn into_programs(self) -> Vec<Program> {
+        self.filters.into_iter().map(|filter| filter.program).collect()
+    }
 }
 
 /// Reads the filters with their flags, and says how.
-pub fn dump(pid: HostPid, already_stopped: bool) -> Observed<Dump> {
+pub fn dump(pid: HostPid, means: Means) -> Observed<Dump> {
     let process = match Process::open(pid) {
         Ok(process) => process,
         Err(error) => return Observed::Unknown(error.to_string()),
     };
-    let dump = dump_of(&process, already_stopped);
+    let dump = dump_of(&process, means);
     if process.is_alive() { dump } else { Observed::Unknown("the process died while it was read".to_owned()) }
 }
 
-pub(crate) fn dump_of(process: &Process, already_stopped: bool) -> Observed<Dump> {
+pub(crate) fn dump_of(process: &Process, means: Means) -> Observed<Dump> {
     let status = match process.dir.status() {
         Ok(status) => status,
         Err(error) => return crate::why::observed("read /proc/PID/status", None, Err(error)),
     };
-    match status.seccomp_mode {
-        None => return Observed::Absent,
-        // Mode 1 (strict) is no program either.
-        Some(0 | 1) => return Observed::Present(Dump { method: Method::Status, filters: Vec::new() }),
-        Some(_) => {}
+    if let Some(answer) = without_filters(&status) {
+        return answer;
     }
-    let source: &dyn Source = if already_stopped { &ptrace::Stopped } else { &ptrace::Stopping };
-    if !already_stopped && status.tracer_pid != 0 {
-        return Observed::Unknown(format!(
-            "trace the target: EPERM (operation not permitted); {} traces it already",
-            tracer(status.tracer_pid)
-        ));
-    }
-    let filters = match source.read(process.pid.0) {
-        Ok(filters) => filters,
-        Err(why) => return Observed::Unknown(why),
+    let answer = match means {
+        Means::Any | Means::Iterator => {
+            iterator::read(&[process.pid.0]).map(|mut answers| answers.remove(&process.pid.0))
+        }
+        Means::Ptrace | Means::Stopped => Ok(None),
     };
+    of_task(process.pid.0, &status, means, answer)
+}
+
+/// What is known without asking further: no seccomp in the kernel, or no filter on the task.
+fn without_filters(status: &Status) -> Option<Observed<Dump>> {
+    match status.seccomp_mode {
+        None => Some(Observed::Absent),
+        // Mode 1 (strict) is no program either.
+        Some(0 | 1) => Some(Observed::Present(Dump {
+            method: Method::Status,
+            instead_of_iterator: None,
+            filters: Vec::new(),
+        })),
+        Some(_) => None,
+    }
+}
+
+/// Judges what the iterator said of a task that has filters, and asks ptrace where it said nothing and `means` allows.
+fn of_task(
+    tid: i32,
+    status: &Status,
+    means: Means,
+    answer: Result<Option<iterator::Answer>, iterator::Unavailable>,
+) -> Observed<Dump> {
+    let why = match answer {
+        Ok(Some(iterator::Answer::Filters { process, filters })) if process == status.tgid => {
+            let dump = Dump { method: Method::BpfIterator, instead_of_iterator: None, filters };
+            return counted(dump, status);
+        }
+        Ok(Some(iterator::Answer::Filters { process, .. })) => {
+            Some(format!("thread {tid} belongs to process {process}, where {} was expected", status.tgid))
+        }
+        Ok(Some(iterator::Answer::Not(why))) | Err(why) => Some(why),
+        Ok(None) if matches!(means, Means::Any | Means::Iterator) => {
+            Some("the task was not among those walked: it ended".to_owned())
+        }
+        Ok(None) => None,
+    };
+    let both = |other: String| match &why {
+        Some(why) => format!("BPF task iterator: {why}; {other}"),
+        None => other,
+    };
+    let (method, read) = match means {
+        Means::Iterator => return Observed::Unknown(both("nothing else was to be tried".to_owned())),
+        Means::Any | Means::Ptrace if status.tracer_pid != 0 => {
+            return Observed::Unknown(both(format!(
+                "trace the target: EPERM (operation not permitted); {} traces it already",
+                tracer(status.tracer_pid)
+            )));
+        }
+        Means::Any | Means::Ptrace => (Method::Ptrace, ptrace::stop_and_read(tid)),
+        Means::Stopped => (Method::PtraceAlreadyStopped, ptrace::read_stopped(tid)),
+    };
+    match read {
+        Ok(filters) => counted(Dump { method, instead_of_iterator: why, filters }, status),
+        Err(other) => Observed::Unknown(both(other)),
+    }
+}
+
+/// The cross-check with the kernel's own count (Linux 5.9).
+fn counted(dump: Dump, status: &Status) -> Observed<Dump> {
     match status.seccomp_filters {
         // One more may have been installed between the two reads; none is ever taken away.
-        Some(count) if usize::try_from(count).is_ok_and(|count| filters.len() < count) => {
+        Some(count) if usize::try_from(count).is_ok_and(|count| dump.filters.len() < count) => {
             Observed::Unknown(format!(
                 "{} gave {} filters where /proc/PID/status counts {count}",
-                source.method(),
-                filters.len()
+                dump.method,
+                dump.filters.len()
             ))
         }
-        _ => Observed::Present(Dump { method: source.method(), filters }),
+        _ => Observed::Present(dump),
     }
 }
 

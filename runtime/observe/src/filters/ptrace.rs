@@ -10,7 +10,7 @@ use plim_model::capability::Capability;
 use plim_model::parse::status;
 use plim_seccomp::bpf::Program;
 
-use super::{Installed, Method, Source};
+use super::Installed;
 use crate::why::{errno_text, refusal};
 use crate::{procdir, sys, why};
 
@@ -21,38 +21,23 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// `PTRACE_EVENT_STOP` (ptrace(2)): stopped by PTRACE_INTERRUPT or in a group stop, not by a signal of its own.
 const EVENT_STOP: i32 = libc::PTRACE_EVENT_STOP;
 
-/// Stops the task itself.
-pub(super) struct Stopping;
-
-/// Reads from a task that the calling thread has stopped.
-pub(super) struct Stopped;
-
-impl Source for Stopping {
-    fn method(&self) -> Method {
-        Method::Ptrace
-    }
-
-    /// Works in a thread of its own: when a tracing thread ends, the kernel detaches all it traced (exit_ptrace), so
-    /// that the task runs again on every path, a panic and a timeout included.
-    fn read(&self, tid: i32) -> Result<Vec<Installed>, String> {
-        may_read()?;
-        let worker = std::thread::Builder::new()
-            .name("plim-filters".to_owned())
-            .spawn(move || stop_and_read(tid))
-            .map_err(|error| format!("start a thread to trace the target: {error}"))?;
-        worker.join().map_err(|_| "the thread that traced the target panicked".to_owned())?
-    }
+/// Reads from a task that it stops for it.
+///
+/// Works in a thread of its own: when a tracing thread ends, the kernel detaches all it traced (exit_ptrace), so that the
+/// task runs again on every path, a panic and a timeout included.
+pub(super) fn stop_and_read(tid: i32) -> Result<Vec<Installed>, String> {
+    may_read()?;
+    let worker = std::thread::Builder::new()
+        .name("plim-filters".to_owned())
+        .spawn(move || stop_read_detach(tid))
+        .map_err(|error| format!("start a thread to trace the target: {error}"))?;
+    worker.join().map_err(|_| "the thread that traced the target panicked".to_owned())?
 }
 
-impl Source for Stopped {
-    fn method(&self) -> Method {
-        Method::PtraceAlreadyStopped
-    }
-
-    fn read(&self, tid: i32) -> Result<Vec<Installed>, String> {
-        may_read()?;
-        get_all(tid)
-    }
+/// Reads from a task that the calling thread has stopped.
+pub(super) fn read_stopped(tid: i32) -> Result<Vec<Installed>, String> {
+    may_read()?;
+    get_all(tid)
 }
 
 /// The kernel refuses both cases with EACCES only once the target stands still; ask before it is stopped for nothing.
@@ -81,7 +66,7 @@ fn may_read() -> Result<(), String> {
     Ok(())
 }
 
-fn stop_and_read(tid: i32) -> Result<Vec<Installed>, String> {
+fn stop_read_detach(tid: i32) -> Result<Vec<Installed>, String> {
     let pid = Pid::from_raw(tid);
     ptrace::seize(pid, Options::empty()).map_err(|errno| refusal("PTRACE_SEIZE", errno, why::PTRACE))?;
     ptrace::interrupt(pid).map_err(|errno| refusal("PTRACE_INTERRUPT", errno, why::PTRACE))?;

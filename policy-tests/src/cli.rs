@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::launcher::{Ctx, Outcome, Running};
 use crate::spec::Case;
+use crate::weaken::Weakening;
 
 /// The path of a program on PATH.
 pub fn which(name: &str) -> Option<PathBuf> {
@@ -39,9 +40,7 @@ impl Ctx {
         let rootfs = rootfs.display().to_string();
         let mut all = vec!["--rootfs", &rootfs];
         all.extend(options);
-        let mut command = vec!["/bin/witness"];
-        command.extend(args);
-        self.plim_command(case, &all, &command)
+        self.plim_command(case, &all, "/bin/witness", &[&["/bin/witness"], args].concat())
     }
 
     /// `plim-run OPTIONS -- COMMAND` over the host's own root, with the witness mounted at /witness.
@@ -52,16 +51,21 @@ impl Ctx {
         let volume = format!("{}:/witness:ro", self.witness().canonicalize()?.display());
         let mut all = vec!["-v", &volume];
         all.extend(options);
-        self.plim_command(self.case(&[])?, &all, command)
+        self.plim_command(self.case(&[])?, &all, "/witness", command)
     }
 
-    fn plim_command(&self, case: Case, options: &[&str], words: &[&str]) -> Result<Running> {
+    /// `witness` is where the witness is inside.
+    fn plim_command(&self, case: Case, options: &[&str], witness: &str, words: &[&str]) -> Result<Running> {
         let mut command = Command::new(self.bin.join("plim-run"));
         command.args(["--name", &case.tag, "-e", &format!("PLIM_TEST_TAG={}", case.tag)]).args(options);
         if let Some(weakening) = self.weakening {
             command.args(weakening.options());
         }
-        command.arg("--").args(words);
+        command.arg("--");
+        if let Some(wrapper) = self.weakening.and_then(Weakening::wrapper) {
+            command.args([witness, wrapper]);
+        }
+        command.args(words);
         self.start_command(&mut command, case)
     }
 
@@ -86,12 +90,20 @@ impl Ctx {
     /// # Errors
     /// When it cannot be started.
     pub fn tool(&self, name: &str, args: &[&str]) -> Result<Outcome> {
-        let output =
-            Command::new(self.bin.join(name)).args(args).output().with_context(|| name.to_owned())?;
-        Ok(Outcome {
+        let mut command = Command::new(self.bin.join(name));
+        match self.weakening {
+            Some(weakening) => command.args(weakening.ask(name, args)),
+            None => command.args(args),
+        };
+        let output = command.output().with_context(|| name.to_owned())?;
+        let mut outcome = Outcome {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        };
+        if let Some(weakening) = self.weakening {
+            weakening.answer(name, &mut outcome);
+        }
+        Ok(outcome)
     }
 }

@@ -137,6 +137,7 @@ impl Ctx {
     /// When the launcher cannot be started.
     pub fn start(&self, mut case: Case) -> Result<Running> {
         if let Some(weakening) = self.weakening {
+            weakening.prepare(&mut case);
             weakening.apply(&mut case.spec);
             if weakening == Weakening::NoStdio {
                 case.stdin = None;
@@ -188,7 +189,7 @@ pub struct Running {
     /// What it runs.
     pub case: Case,
     cleanup: Option<Command>,
-    leaves: Option<Weakening>,
+    weakening: Option<Weakening>,
     witness: PathBuf,
 }
 
@@ -216,7 +217,7 @@ impl Running {
             delete.stdout(Stdio::null()).stderr(Stdio::null());
             delete
         });
-        Ok(Running { child, case, cleanup, leaves: ctx.weakening, witness: ctx.witness() })
+        Ok(Running { child, case, cleanup, weakening: ctx.weakening, witness: ctx.witness() })
     }
 
     /// What the launcher has written to stdout so far.
@@ -285,11 +286,14 @@ impl Running {
             std::thread::sleep(Duration::from_micros(500));
         };
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-        if let Some(weakening) = self.leaves {
-            crate::inventory::leave_behind(weakening, &self.case.tag, &self.witness);
-        }
         let dir = self.case.dir.path();
-        Ok(Outcome { code, stdout: read(&dir.join("stdout")), stderr: read(&dir.join("stderr")) })
+        let mut outcome =
+            Outcome { code, stdout: read(&dir.join("stdout")), stderr: read(&dir.join("stderr")) };
+        if let Some(weakening) = self.weakening {
+            crate::inventory::leave_behind(weakening, &self.case.tag, &self.witness);
+            weakening.answer("launcher", &mut outcome);
+        }
+        Ok(outcome)
     }
 }
 

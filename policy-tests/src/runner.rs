@@ -24,8 +24,10 @@ pub enum Verdict {
 
 /// One line of the result.
 pub struct Line {
-    /// `launcher/promise/name`, or `launcher/promise/name under WEAKENING` in a proof.
+    /// `launcher/promise/name`.
     pub test: String,
+    /// In a proof: the weakening that is to make it red.
+    pub under: Option<Weakening>,
     /// What is promised.
     pub says: &'static str,
     /// How it ended.
@@ -86,6 +88,18 @@ impl Plan {
         let mut lines = Vec::new();
         for (engine, name, test) in self.tests() {
             if self.prove {
+                if test.red_under.is_empty() {
+                    let why = "no weakening makes it red: nothing shows that it tests anything".to_owned();
+                    let took = Duration::ZERO;
+                    lines.push(Line {
+                        test: name.clone(),
+                        under: None,
+                        says: test.says,
+                        verdict: Verdict::Failed(why),
+                        took,
+                    });
+                    lines.last().into_iter().for_each(&mut *tell);
+                }
                 for weakening in test.red_under {
                     let ctx = Ctx::new(engine, Some(*weakening), &self.bin)?;
                     let (verdict, took) = attempt(&ctx, test);
@@ -102,7 +116,8 @@ impl Plan {
                     };
                     inventory::sweep_up();
                     lines.push(Line {
-                        test: format!("{name} under {}", weakening.name()),
+                        test: name.clone(),
+                        under: Some(*weakening),
                         says: test.says,
                         verdict,
                         took,
@@ -113,7 +128,7 @@ impl Plan {
                 let ctx = Ctx::new(engine, self.weakening, &self.bin)?;
                 let (verdict, took) = attempt(&ctx, test);
                 let verdict = self.judge(&name, verdict);
-                lines.push(Line { test: name, says: test.says, verdict, took });
+                lines.push(Line { test: name, under: None, says: test.says, verdict, took });
                 lines.last().into_iter().for_each(&mut *tell);
             }
         }
@@ -171,7 +186,8 @@ pub fn write_line(out: &mut dyn Write, line: &Line) -> std::io::Result<()> {
         Verdict::Failed(why) => ("FAILED", format!("\n       promise: {}\n       {why}", line.says)),
         Verdict::Skipped(why) => ("skip  ", format!("  (needs {why})")),
     };
-    writeln!(out, "{mark} {:5} ms  {}{why}", line.took.as_millis(), line.test)
+    let under = line.under.map(|kind| format!(" under {}", kind.name())).unwrap_or_default();
+    writeln!(out, "{mark} {:5} ms  {}{under}{why}", line.took.as_millis(), line.test)
 }
 
 /// The whole result as JSON.
@@ -185,10 +201,33 @@ pub fn to_json(lines: &[Line]) -> Value {
                 Verdict::Failed(why) => ("failed", Some(why)),
                 Verdict::Skipped(why) => ("skipped", Some(why)),
             };
-            json!({"test": line.test, "promise": line.says, "result": result, "why": why})
+            let under = line.under.map(Weakening::name);
+            json!({"test": line.test, "under": under, "promise": line.says, "result": result, "why": why})
         })
         .collect();
     json!({"format": "1.0", "passed": passed, "failed": failed, "skipped": skipped, "tests": tests})
+}
+
+/// One row per test of a proof: which weakenings made it red.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_proof(out: &mut dyn Write, lines: &[Line]) -> std::io::Result<()> {
+    writeln!(out, "\n{:48} seen red under", "test")?;
+    let mut rest = lines;
+    while let Some(first) = rest.first() {
+        let (of_one, others) = rest.split_at(rest.iter().take_while(|line| line.test == first.test).count());
+        rest = others;
+        let red = of_one.iter().filter(|line| line.verdict == Verdict::Passed);
+        let names: Vec<&str> = red.filter_map(|line| line.under).map(Weakening::name).collect();
+        let said = match of_one.iter().find(|line| matches!(line.verdict, Verdict::Skipped(_))) {
+            _ if !names.is_empty() => names.join(", "),
+            Some(Line { verdict: Verdict::Skipped(why), .. }) => format!("not tried (needs {why})"),
+            _ => "NOTHING".to_owned(),
+        };
+        writeln!(out, "{:48} {said}", first.test)?;
+    }
+    Ok(())
 }
 
 /// One row per promise: passed, failed, skipped.

@@ -59,6 +59,9 @@ pub struct Case {
     pub stdin: Option<Vec<u8>>,
 }
 
+/// How the tests' own files and directories are named.
+pub const PREFIX: &str = "plimtest-";
+
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// A name that no other container has.
@@ -72,8 +75,7 @@ impl Case {
     /// # Errors
     /// When the bundle directory cannot be made.
     pub fn new(witness: &Path, args: &[&str]) -> Result<Case> {
-        let dir =
-            tempfile::Builder::new().prefix("plimtest-").tempdir().context("making a bundle directory")?;
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir().context("making a bundle directory")?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         let rootfs = dir.path().join("rootfs");
         for part in ["bin", "dev", "etc", "proc", "sys", "tmp", "data", "home"] {

@@ -4,7 +4,7 @@
 //! plim-suite [--launcher plim|runc|both|weakened:KIND[:plim|runc]] [--filter TEXT] [--prove] [--list]
 //!            [--expect FILE] [--bin DIR] [--format table|json]
 //! ```
-//! `--prove` runs each test under the weakenings that must make it fail. The programs under test are looked for in
+//! `--prove` runs each test under the weakenings that must make it fail, and says for every test which did. The programs under test are looked for in
 //! `--bin`, else `$PLIM_BIN_DIR`, else beside this one. Exit status 1 when something failed, 2 on bad usage.
 
 use std::io::Write;
@@ -83,6 +83,9 @@ fn run() -> Result<bool> {
     if as_json {
         writeln!(out, "{:#}", runner::to_json(&lines))?;
     } else {
+        if plan.prove {
+            runner::write_proof(&mut out, &lines)?;
+        }
         runner::write_summary(&mut out, &lines)?;
     }
     Ok(runner::totals(&lines).1 == 0)

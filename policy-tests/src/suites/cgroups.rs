@@ -17,7 +17,7 @@ pub const SUITE: Suite = Suite {
             name: "own_cgroup",
             says: "the container has a cgroup of its own in every hierarchy that limits it",
             needs: &[],
-            red_under: &[],
+            red_under: &[W::SharedCgroup],
             run: own_cgroup,
         },
         Test {
@@ -73,7 +73,7 @@ pub const SUITE: Suite = Suite {
             name: "io_throttle",
             says: "a block device's throttle is in the kernel as asked",
             needs: &[Need::File("/sys/block/vda/dev")],
-            red_under: &[],
+            red_under: &[W::NoIo],
             run: io_throttle,
         },
         Test {
@@ -85,7 +85,7 @@ pub const SUITE: Suite = Suite {
                 Need::Controller("pids"),
                 Need::Controller("cpu"),
             ],
-            red_under: &[],
+            red_under: &[W::NoPids],
             run: options,
         },
     ],

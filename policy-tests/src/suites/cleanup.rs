@@ -54,14 +54,14 @@ pub const SUITE: Suite = Suite {
             name: "host_layer",
             says: "the throw-away layer over the host's root leaves nothing, killed or not",
             needs: &[Need::Plim],
-            red_under: &[],
+            red_under: &[W::LeavesMount],
             run: host_layer,
         },
         Test {
             name: "kill_loop",
             says: "500 runs killed with SIGKILL at random moments of their start leave nothing",
             needs: &[Need::Plim],
-            red_under: &[],
+            red_under: &[W::LeavesCgroup],
             run: kill_loop,
         },
     ],
@@ -182,7 +182,7 @@ fn kill_loop(ctx: &Ctx) -> Result<()> {
             let moment = random.below(whole + whole / 2);
             std::thread::sleep(Duration::from_micros(moment));
             running.signal(libc::SIGKILL);
-            running.child.wait()?;
+            running.wait()?;
             done += 1;
             // A child that dies in a moment may still be making mount points in the bundle.
             killed.push(running);

@@ -35,7 +35,7 @@ pub const SUITE: Suite = Suite {
             name: "environment",
             says: "nothing of the launcher's environment is handed on; the working directory is the one asked for",
             needs: &[],
-            red_under: &[],
+            red_under: &[W::LeaksEnvironment],
             run: environment,
         },
         Test {
@@ -49,7 +49,7 @@ pub const SUITE: Suite = Suite {
             name: "user_by_name",
             says: "--user takes a name from the container's own /etc/passwd, with its groups",
             needs: &[Need::Plim],
-            red_under: &[],
+            red_under: &[W::AsRoot],
             run: user_by_name,
         },
     ],

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::inspect::held;
-use crate::{Ctx, Need, Running, Suite, Test, same};
+use crate::{Ctx, Need, Running, Suite, Test, Weakening as W, same};
 
 const NEEDS: &[Need] = &[Need::Plim, Need::Built("plim-diff"), Need::Built("plim-inspect")];
 
@@ -16,35 +16,35 @@ pub const SUITE: Suite = Suite {
             name: "same",
             says: "two containers of the same options are the same: status 0",
             needs: NEEDS,
-            red_under: &[],
+            red_under: &[W::DiffElsewhere],
             run: same_containers,
         },
         Test {
             name: "one_option",
             says: "a changed capability, limit, namespace or filter is told in its area alone: status 1",
             needs: NEEDS,
-            red_under: &[],
+            red_under: &[W::DiffBlind],
             run: one_option,
         },
         Test {
             name: "profiles",
             says: "docker-default against tcpdump differs in socket alone, on each table",
             needs: &[Need::Plim, Need::Built("plim-diff")],
-            red_under: &[],
+            red_under: &[W::DiffBlind],
             run: profiles,
         },
         Test {
             name: "snapshot_file",
             says: "a container equals its own saved snapshot",
             needs: NEEDS,
-            red_under: &[],
+            red_under: &[W::DiffElsewhere],
             run: snapshot_file,
         },
         Test {
             name: "bad_input",
             says: "a file that is neither snapshot nor profile is one clear error, status 2",
             needs: &[Need::Plim, Need::Built("plim-diff")],
-            red_under: &[],
+            red_under: &[W::SilentFailure],
             run: bad_input,
         },
     ],

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::inspect::{check_shape, snapshot};
 use crate::launcher::Outcome;
-use crate::{Ctx, Need, Suite, Test, same, sys};
+use crate::{Ctx, Need, Suite, Test, Weakening as W, same, sys};
 
 /// The promise.
 pub const SUITE: Suite = Suite {
@@ -26,7 +26,7 @@ pub const SUITE: Suite = Suite {
             Need::Built("plim-diff"),
             Need::Controller("memory"),
         ],
-        red_under: &[],
+        red_under: &[W::InspectElsewhere, W::DiffBlind, W::DiffElsewhere],
         run: inspect_and_diff,
     }],
 };

@@ -14,7 +14,7 @@ pub const SUITE: Suite = Suite {
             name: "default_captures",
             says: "with the default profile tcpdump captures a packet on the loopback",
             needs: NEEDS,
-            red_under: &[],
+            red_under: &[W::NoNetRaw],
             run: default_captures,
         },
         Test {
@@ -28,7 +28,7 @@ pub const SUITE: Suite = Suite {
             name: "capability_refuses",
             says: "without CAP_NET_RAW the same command is refused",
             needs: NEEDS,
-            red_under: &[],
+            red_under: &[W::NetRaw],
             run: capability_refuses,
         },
     ],

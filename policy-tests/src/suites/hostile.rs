@@ -27,14 +27,14 @@ pub const SUITE: Suite = Suite {
             says: "/dev as a symlink redirects no mount and no node",
             // runc 1.1.5 makes /dev/fd, stdin, stdout, stderr and ptmx through such a link, in the host's directory.
             needs: &[Need::Plim],
-            red_under: &[],
+            red_under: &[W::FollowsLinks],
             run: symlinked_dev,
         },
         Test {
             name: "symlink_to_the_host",
             says: "a volume's target below a symlink out of the root lands inside it, and the host's directory is untouched",
             needs: &[],
-            red_under: &[],
+            red_under: &[W::FollowsLinks],
             run: symlink_to_the_host,
         },
         Test {
@@ -48,14 +48,14 @@ pub const SUITE: Suite = Suite {
             name: "false_dev_null",
             says: "masking does not bind whatever the image put at /dev/null (CVE-2025-31133)",
             needs: &[Need::Plim],
-            red_under: &[],
+            red_under: &[W::FollowsLinks],
             run: false_dev_null,
         },
         Test {
             name: "false_dev_console",
             says: "a symlink at /dev/console redirects no pseudo-terminal (CVE-2025-52565)",
             needs: &[Need::Plim],
-            red_under: &[],
+            red_under: &[W::FollowsLinks],
             run: false_dev_console,
         },
         Test {
@@ -69,35 +69,35 @@ pub const SUITE: Suite = Suite {
             name: "working_directory_by_descriptor",
             says: "a working directory of /proc/self/fd/N does not lead to the host (CVE-2024-21626)",
             needs: &[],
-            red_under: &[],
+            red_under: &[W::HostDirectory],
             run: working_directory_by_descriptor,
         },
         Test {
             name: "working_directory_symlink",
             says: "a working directory below a symlink out of the root stays inside",
             needs: &[],
-            red_under: &[],
+            red_under: &[W::FollowsLinks],
             run: working_directory_symlink,
         },
         Test {
             name: "launchers_binary",
             says: "/proc/self/exe as the command, or in a script's first line, neither runs nor writes the launcher (CVE-2019-5736)",
             needs: &[],
-            red_under: &[],
+            red_under: &[W::HostPid],
             run: launchers_binary,
         },
         Test {
             name: "false_passwd",
             says: "/etc/passwd as a symlink or without an end redirects no lookup to the host",
             needs: &[Need::Plim],
-            red_under: &[],
+            red_under: &[W::AsRoot],
             run: false_passwd,
         },
         Test {
             name: "looping_root",
             says: "a root file system that is a loop of symlinks is one clear error, status 125",
             needs: &[Need::Plim],
-            red_under: &[],
+            red_under: &[W::SilentFailure],
             run: looping_root,
         },
     ],
@@ -227,9 +227,15 @@ fn masked_symlink(ctx: &Ctx) -> Result<()> {
 /// A case without the tmpfs on /dev, so that the image's own /dev counts.
 fn without_dev(mut case: Case) -> Case {
     if let Some(mounts) = case.spec["mounts"].as_array_mut() {
-        mounts.retain(|mount| !mount["destination"].as_str().unwrap_or_default().starts_with("/dev"));
+        mounts.retain(|mount| mount["destination"] != "/dev");
     }
     case
+}
+
+/// Not started, and for the reason that is tested: a case that fails at something else would test nothing.
+fn refused_for(outcome: &Outcome, path: &str) -> Result<()> {
+    ensure!(outcome.stderr.contains(path), "refused, and not for {path}: {outcome:?}");
+    Ok(())
 }
 
 fn false_dev_null(ctx: &Ctx) -> Result<()> {
@@ -255,6 +261,8 @@ fn false_dev_null(ctx: &Ctx) -> Result<()> {
             let verdicts = outcome.verdicts()?;
             ensure!(verdicts[0].1 == "empty", "the masked path shows {target}");
             ensure!(verdicts[2].1 == "EROFS", "/proc/sys is writable with /dev/null -> {target}");
+        } else {
+            refused_for(&outcome, "/dev/null")?;
         }
     }
     Ok(())
@@ -275,6 +283,8 @@ fn false_dev_console(ctx: &Ctx) -> Result<()> {
                 let point = line.split(' ').nth(4).unwrap_or_default();
                 ensure!(!devpts || point.starts_with("/dev/"), "the terminal is mounted at {point}");
             }
+        } else {
+            refused_for(&outcome, "/dev/console")?;
         }
         canary.untouched()?;
     }
@@ -332,8 +342,9 @@ fn working_directory_symlink(ctx: &Ctx) -> Result<()> {
         let verdicts = outcome.verdicts()?;
         ensure!(verdicts[0].1 == "absent", "the host's file is in the working directory");
         ensure!(verdicts[1].1 == "ENOENT", "the host's /home is within reach: {}", verdicts[1].1);
+        return Ok(());
     }
-    Ok(())
+    refused_for(&outcome, "/home/away")
 }
 
 fn launcher_file(ctx: &Ctx) -> Result<PathBuf> {
@@ -386,20 +397,8 @@ fn false_passwd(ctx: &Ctx) -> Result<()> {
         let case = ctx.case(&[])?;
         fs::remove_file(case.rootfs.join("etc/passwd"))?;
         symlink(&target, case.rootfs.join("etc/passwd"))?;
-        let rootfs = case.rootfs.display().to_string();
-        let mut command = std::process::Command::new(ctx.bin.join("plim-run"));
-        command.args([
-            "--rootfs",
-            &rootfs,
-            "--name",
-            &case.tag,
-            "--user",
-            "user",
-            "--",
-            "/bin/witness",
-            "report",
-        ]);
-        let outcome = ctx.start_command(&mut command, case)?.finish()?;
+        let rootfs = case.rootfs.clone();
+        let outcome = ctx.plim_start_in(case, &rootfs, &["--user", "user"], &["report"])?.finish()?;
         ensure!(
             outcome.code == 125,
             "/etc/passwd -> {target}: status {} and not 125: {outcome:?}",

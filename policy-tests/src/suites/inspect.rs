@@ -13,7 +13,7 @@ pub const SUITE: Suite = Suite {
             name: "shape",
             says: "the snapshot has every published field; what is unknown is null and listed",
             needs: &[Need::Plim, Need::Built("plim-inspect")],
-            red_under: &[],
+            red_under: &[W::InspectForgets],
             run: shape,
         },
         Test {
@@ -32,14 +32,14 @@ pub const SUITE: Suite = Suite {
             name: "by_pid",
             says: "pid:N and plim:NAME tell the same of one container; self and host can be inspected",
             needs: &[Need::Plim, Need::Built("plim-inspect")],
-            red_under: &[],
+            red_under: &[W::InspectElsewhere],
             run: by_pid,
         },
         Test {
             name: "not_found",
             says: "a target that is not there is one clear error, status 2 or 3",
             needs: &[Need::Plim, Need::Built("plim-inspect")],
-            red_under: &[],
+            red_under: &[W::SilentFailure],
             run: not_found,
         },
     ],
@@ -182,7 +182,9 @@ fn values(ctx: &Ctx) -> Result<()> {
 fn by_pid(ctx: &Ctx) -> Result<()> {
     let running = held(ctx, &[])?;
     let by_name = snapshot(ctx, &format!("plim:{}", running.case.tag))?;
-    let by_pid = snapshot(ctx, &format!("pid:{}", running.host_pid()?))?;
+    let pid = running.host_pid()?;
+    let by_pid = snapshot(ctx, &format!("pid:{pid}"))?;
+    same("pid", &by_pid["target"]["pid"], &json!(pid))?;
     for area in ["namespaces", "capabilities", "seccomp", "mounts", "rlimits", "no_new_privs"] {
         same(area, &by_pid[area], &by_name[area])?;
     }

@@ -1,10 +1,10 @@
 //! Isolation: the container has namespaces of its own and does not see the host's.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::{expect_verdicts, text};
-use crate::{Ctx, Suite, Test, Weakening as W, host, same};
+use crate::{Ctx, Need, Suite, Test, Weakening as W, host, same};
 
 /// The promise.
 pub const SUITE: Suite = Suite {
@@ -56,8 +56,15 @@ pub const SUITE: Suite = Suite {
             name: "user_namespace",
             says: "with a user namespace, root inside is nobody outside",
             needs: &[],
-            red_under: &[],
+            red_under: &[W::HostUser],
             run: user_namespace,
+        },
+        Test {
+            name: "time_namespace",
+            says: "--timens private moves the container's clocks and no others; without it they are the host's",
+            needs: &[Need::Plim, Need::File("/proc/self/ns/time")],
+            red_under: &[W::HostTime],
+            run: time_namespace,
         },
     ],
 };
@@ -135,6 +142,36 @@ fn no_new_namespaces(ctx: &Ctx) -> Result<()> {
         ("setns /proc/self/ns/uts", "EPERM"),
     ];
     expect_verdicts(ctx, |case| case, &table)
+}
+
+/// Seconds since the boot, as /proc/uptime has it.
+fn uptime(text: &str) -> Result<f64> {
+    text.split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok())
+        .with_context(|| format!("uptime {text:?}"))
+}
+
+fn time_namespace(ctx: &Ctx) -> Result<()> {
+    const DAY: f64 = 86_400.0;
+    let host = || -> Result<f64> { uptime(&std::fs::read_to_string("/proc/uptime")?) };
+    let words = ["try", "readlink", "/proc/self/ns/time", "--", "read", "/proc/uptime"];
+    let seen = |options: &[&str]| -> Result<(String, f64)> {
+        let verdicts = ctx.plim(options, &words)?.verdicts()?;
+        Ok((verdicts[0].1.clone(), uptime(&verdicts[1].1)?))
+    };
+    let own = host::namespace("self", "time")?;
+    let before = host()?;
+    // What a weakening adds counts last; the offset without the namespace would be refused.
+    let (namespace, private) = seen(&["--timens", "private"])?;
+    ensure!(namespace != own, "it is the host's time namespace");
+    ensure!((before - 1.0..=host()? + 1.0).contains(&private), "the clocks moved though nobody asked");
+    let (_, moved) = seen(&["--timens", "private", "--time-offset", "boottime=86400"])?;
+    ensure!(
+        (before + DAY - 1.0..=host()? + DAY + 1.0).contains(&moved),
+        "uptime {moved}, the host's is {before}"
+    );
+    same("the time namespace that nobody asked for", seen(&[])?.0, own)
 }
 
 fn user_namespace(ctx: &Ctx) -> Result<()> {

@@ -66,7 +66,7 @@ pub const SUITE: Suite = Suite {
             name: "unconfined",
             says: "seccomp=unconfined installs no filter, and only then",
             needs: &[Need::Plim],
-            red_under: &[],
+            red_under: &[W::NoSeccomp],
             run: unconfined,
         },
     ],

@@ -8,7 +8,7 @@
 //! hold SECONDS                 says "ready", ends on SIGTERM or when time is up
 //! signals                      says "ready", then each signal by name; ends on SIGTERM
 //! eat-memory BYTES | fork N | burn-cpu MS | exit N | die SIGNAL | echo WORD… | cat | orphans | children
-//! leak-fd CMD… | mask-exit CMD… | deaf CMD…   broken on purpose, for the tests of the tests
+//! leak-fd CMD… | mask-exit CMD… | chatty CMD… | deaf CMD…   broken on purpose, for the tests of the tests
 //! ```
 //! Called as `/…/true` it ends at once with 0: the command that the bench starts.
 #![allow(clippy::print_stdout, reason = "stdout is this program's only voice")]
@@ -50,6 +50,10 @@ fn main() {
         Some("children") => load::children(),
         Some("leak-fd") => {
             sys::leak("/", 9);
+            exec(rest)
+        }
+        Some("chatty") => {
+            println!("starting the container");
             exec(rest)
         }
         Some("mask-exit") => load::mask_exit(rest),

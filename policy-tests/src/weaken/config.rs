@@ -1,69 +1,11 @@
-//! Deliberate weakenings of a launcher: each breaks one promise, and the tests of that promise must then fail.
+//! Weakenings of the OCI config: what the launcher is told is less than what the test asked for.
 
 use serde_json::{Value, json};
 
+use super::Weakening;
 use crate::spec::set;
 
-macro_rules! weakenings {
-    ($($kind:ident $name:literal $says:literal,)*) => {
-        /// One promise broken on purpose.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Weakening { $(#[doc = $says] $kind,)* }
-
-        impl Weakening {
-            /// All of them.
-            pub const ALL: &'static [Weakening] = &[$(Weakening::$kind,)*];
-
-            /// The name on the command line, `weakened:NAME`.
-            pub fn name(self) -> &'static str {
-                match self { $(Weakening::$kind => $name,)* }
-            }
-        }
-    };
-}
-
-weakenings! {
-    HostPid "host-pid" "The host's pid namespace.",
-    HostNet "host-net" "The host's network namespace.",
-    HostIpc "host-ipc" "The host's ipc namespace.",
-    HostUts "host-uts" "The host's uts namespace.",
-    HostCgroup "host-cgroupns" "The host's cgroup namespace.",
-    NoMasks "no-masks" "No masked paths.",
-    NoReadOnlyPaths "no-read-only-paths" "No read-only paths.",
-    WritableRoot "writable-root" "A root that should be read-only is writable.",
-    WritableMounts "writable-mounts" "Every `ro` option of a mount is dropped.",
-    LooseMounts "loose-mounts" "nosuid, nodev and noexec are dropped.",
-    HostRootInside "host-root-inside" "The host's root is mounted at /data.",
-    SharedPropagation "shared-propagation" "Binds are shared with the host.",
-    ExtraDevices "extra-devices" "The host's /dev is mounted over the container's.",
-    NoDeviceRules "no-device-rules" "The device cgroup allows everything.",
-    SysAdmin "sys-admin" "CAP_SYS_ADMIN is added to every set.",
-    Inheritable "inheritable" "The inheritable and ambient sets are filled.",
-    KeepsBounding "keeps-bounding" "The bounding set keeps CAP_SYS_PTRACE.",
-    NoNewPrivsOff "no-nnp" "no_new_privs is not set.",
-    AsRoot "as-root" "The user is root whatever was asked.",
-    NoSeccomp "no-seccomp" "No seccomp filter.",
-    NativeOnly "native-only" "The filter forgets the calls that only the 32-bit table has.",
-    NoPids "no-pids" "No pids limit.",
-    NoMemory "no-memory" "No memory limit.",
-    NoCpu "no-cpu" "No cpu quota, shares or cpuset.",
-    NoRlimits "no-rlimits" "No resource limits.",
-    NoSysctl "no-sysctl" "No sysctls.",
-    LeakedFd "leaked-fd" "A descriptor of a directory is open in the container.",
-    MaskedExit "masked-exit" "The exit status is hidden.",
-    Deaf "deaf" "Signals do not reach the command, and orphans are not reaped.",
-    NoStdio "no-stdio" "stdin is empty and there is no terminal.",
-    LeavesCgroup "leaves-cgroup" "A cgroup stays behind.",
-    LeavesMount "leaves-mount" "A mount stays behind.",
-    LeavesProcess "leaves-process" "A process stays behind.",
-}
-
 impl Weakening {
-    /// Reads a [`name`](Weakening::name).
-    pub fn from_name(name: &str) -> Option<Weakening> {
-        Weakening::ALL.iter().copied().find(|kind| kind.name() == name)
-    }
-
     /// Breaks the config.
     pub fn apply(self, spec: &mut Value) {
         match self {
@@ -79,16 +21,29 @@ impl Weakening {
                 remove(spec, "", "hostname");
             }
             Weakening::HostCgroup => without_namespace(spec, "cgroup"),
+            Weakening::HostUser => {
+                without_namespace(spec, "user");
+                remove(spec, "/linux", "uidMappings");
+                remove(spec, "/linux", "gidMappings");
+            }
+            Weakening::HostTime => {
+                without_namespace(spec, "time");
+                remove(spec, "/linux", "timeOffsets");
+            }
             Weakening::NoMasks => set(spec, "/linux/maskedPaths", json!([])),
             Weakening::NoReadOnlyPaths => set(spec, "/linux/readonlyPaths", json!([])),
             Weakening::WritableRoot => set(spec, "/root/readonly", json!(false)),
             Weakening::WritableMounts => without_options(spec, &["ro", "rro"]),
             Weakening::LooseMounts => without_options(spec, &["nosuid", "nodev", "noexec"]),
-            Weakening::HostRootInside => push(
-                spec,
-                "/mounts",
-                json!({"destination": "/data", "type": "bind", "source": "/", "options": ["rbind", "rw"]}),
-            ),
+            Weakening::HostRootInside => host_root(spec),
+            Weakening::HostDirectory => {
+                let by_descriptor =
+                    spec["process"]["cwd"].as_str().is_some_and(|cwd| cwd.starts_with("/proc/"));
+                if by_descriptor {
+                    host_root(spec);
+                    set(spec, "/process/cwd", json!("/data"));
+                }
+            }
             Weakening::SharedPropagation => {
                 set(spec, "/linux/rootfsPropagation", json!("rshared"));
                 each_bind(spec, |options| {
@@ -107,6 +62,16 @@ impl Weakening {
                     push(spec, &format!("/process/capabilities/{name}"), json!("CAP_SYS_ADMIN"));
                 }
             }
+            Weakening::NetRaw => {
+                for name in ["bounding", "effective", "permitted"] {
+                    push(spec, &format!("/process/capabilities/{name}"), json!("CAP_NET_RAW"));
+                }
+            }
+            Weakening::NoNetRaw => {
+                for name in ["bounding", "effective", "permitted"] {
+                    retain(spec, &format!("/process/capabilities/{name}"), |one| one != "CAP_NET_RAW");
+                }
+            }
             Weakening::Inheritable => {
                 let permitted = spec["process"]["capabilities"]["permitted"].clone();
                 set(spec, "/process/capabilities/inheritable", permitted.clone());
@@ -115,6 +80,7 @@ impl Weakening {
             Weakening::KeepsBounding => push(spec, "/process/capabilities/bounding", json!("CAP_SYS_PTRACE")),
             Weakening::NoNewPrivsOff => set(spec, "/process/noNewPrivileges", json!(false)),
             Weakening::AsRoot => set(spec, "/process/user", json!({"uid": 0, "gid": 0})),
+            Weakening::LeaksEnvironment => push(spec, "/process/env", json!("SECRET_OF_THE_HOST=1")),
             Weakening::NoSeccomp => remove(spec, "/linux", "seccomp"),
             Weakening::NativeOnly => {
                 // The calls that only the 32-bit table has: a filter that forgot that the other gate is there.
@@ -128,31 +94,28 @@ impl Weakening {
                     rules.retain(|rule| rule["names"].as_array().is_some_and(|names| !names.is_empty()));
                 }
             }
+            Weakening::SharedCgroup => set(spec, "/linux/cgroupsPath", json!("/plimtest-shared")),
             Weakening::NoPids => remove(spec, "/linux/resources", "pids"),
             Weakening::NoMemory => remove(spec, "/linux/resources", "memory"),
             Weakening::NoCpu => remove(spec, "/linux/resources", "cpu"),
+            Weakening::NoIo => remove(spec, "/linux/resources", "blockIO"),
             Weakening::NoRlimits => remove(spec, "/process", "rlimits"),
             Weakening::NoSysctl => remove(spec, "/linux", "sysctl"),
-            Weakening::LeakedFd => prefix(spec, "leak-fd"),
-            Weakening::MaskedExit => prefix(spec, "mask-exit"),
-            Weakening::Deaf => prefix(spec, "deaf"),
             Weakening::NoStdio => set(spec, "/process/terminal", json!(false)),
-            Weakening::LeavesCgroup | Weakening::LeavesMount | Weakening::LeavesProcess => {}
+            // These break something else than the config.
+            _ => {}
+        }
+        if let (Some(wrapper), Some(args)) =
+            (self.wrapper(), spec.pointer_mut("/process/args").and_then(Value::as_array_mut))
+        {
+            args.splice(0..0, [json!("/bin/witness"), json!(wrapper)]);
         }
     }
+}
 
-    /// The option of `plim run` that breaks the same promise, where there is one.
-    pub fn options(self) -> &'static [&'static str] {
-        match self {
-            Weakening::HostPid => &["--pid", "host"],
-            Weakening::HostNet => &["--network", "host"],
-            Weakening::NoMasks => &["--security-opt", "systempaths=unconfined"],
-            Weakening::SysAdmin => &["--cap-add", "SYS_ADMIN"],
-            Weakening::NoSeccomp => &["--security-opt", "seccomp=unconfined"],
-            Weakening::HostRootInside => &["-v", "/:/mnt"],
-            _ => &[],
-        }
-    }
+fn host_root(spec: &mut Value) {
+    let bind = json!({"destination": "/data", "type": "bind", "source": "/", "options": ["rbind", "rw"]});
+    push(spec, "/mounts", bind);
 }
 
 fn without_namespace(spec: &mut Value, kind: &str) {
@@ -197,12 +160,4 @@ fn each_bind(spec: &mut Value, edit: impl Fn(&mut Vec<Value>)) {
 
 fn allow_devices(spec: &mut Value) {
     set(spec, "/linux/resources/devices", json!([{"allow": true, "access": "rwm"}]));
-}
-
-/// Puts one of the witness' broken wrappers before the command.
-fn prefix(spec: &mut Value, wrapper: &str) {
-    if let Some(args) = spec.pointer_mut("/process/args").and_then(Value::as_array_mut) {
-        args.insert(0, json!(wrapper));
-        args.insert(0, json!("/bin/witness"));
-    }
 }

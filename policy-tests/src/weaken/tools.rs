@@ -1,0 +1,40 @@
+//! Weakenings of the tools that look: they are asked something else, or their answer is changed on its way.
+
+use serde_json::Value;
+
+use super::Weakening;
+use crate::Outcome;
+
+impl Weakening {
+    /// What `tool` is asked in place of `args`.
+    pub fn ask(self, tool: &str, args: &[&str]) -> Vec<String> {
+        let mut asked: Vec<String> = args.iter().map(|&word| word.to_owned()).collect();
+        // The tools take their targets last.
+        match (self, tool, asked.as_mut_slice()) {
+            (Weakening::DiffBlind, "plim-diff", [.., first, second]) => second.clone_from(first),
+            (Weakening::DiffElsewhere, "plim-diff", [.., second])
+            | (Weakening::InspectElsewhere, "plim-inspect", [.., second]) => "self".clone_into(second),
+            _ => {}
+        }
+        asked
+    }
+
+    /// Changes what `program` answered.
+    pub fn answer(self, program: &str, outcome: &mut Outcome) {
+        match self {
+            // 1 is a difference or a finding, 3 something unknown: both are answers.
+            Weakening::SilentFailure if [2, 125, 126, 127].contains(&outcome.code) => {
+                outcome.code = 0;
+                outcome.stderr.clear();
+            }
+            Weakening::InspectForgets if program == "plim-inspect" => {
+                let Ok(mut snapshot) = serde_json::from_str::<Value>(&outcome.stdout) else { return };
+                if let Some(fields) = snapshot.as_object_mut() {
+                    fields.remove("unknown");
+                }
+                outcome.stdout = snapshot.to_string();
+            }
+            _ => {}
+        }
+    }
+}

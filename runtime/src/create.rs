@@ -1,6 +1,5 @@
 //! The launcher's side of the start: from a plain configuration to a container that waits for its command.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -13,7 +12,7 @@ use crate::channel::{Channel, Message};
 use crate::checked::Checked;
 use crate::child::{self, Setup};
 use crate::command::Identity;
-use crate::config::{ContainerConfig, NamespaceMode, RootfsSource, Seccomp};
+use crate::config::{ContainerConfig, NamespaceMode, RootfsSource};
 use crate::credentials::Filter;
 use crate::error::{During, Result, RuntimeError};
 use crate::janitor::Janitor;
@@ -38,32 +37,7 @@ use crate::{idmap, init};
 ///
 /// # Errors
 /// See [`RuntimeError`]; its [`RuntimeError::exit_code`] is `docker run`'s.
-pub fn create(config: &ContainerConfig, stdio: Stdio) -> Result<Created> {
-    make(config, stdio, config.seccomp.is_some(), || Ok(Cow::Borrowed(config)))
-}
-
-/// As [`create`], for a filter that still has to be compiled: `filter` is called while the container's own process builds
-/// its root, so that the time it takes is not added. `config.seccomp` is replaced by what it returns.
-///
-/// # Errors
-/// Those of [`create`], and the one that `filter` returns.
-pub fn create_with_filter(
-    config: &ContainerConfig,
-    stdio: Stdio,
-    filter: impl FnOnce() -> Result<Seccomp>,
-) -> Result<Created> {
-    make(config, stdio, true, || {
-        Ok(Cow::Owned(ContainerConfig { seccomp: Some(filter()?), ..config.clone() }))
-    })
-}
-
-/// `complete` gives the configuration with the filter in it, which only the launcher looks at.
-fn make<'a>(
-    config: &'a ContainerConfig,
-    mut stdio: Stdio,
-    filter_follows: bool,
-    complete: impl FnOnce() -> Result<Cow<'a, ContainerConfig>>,
-) -> Result<Created> {
+pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     // Look: nothing is made yet.
     let checked = Checked::new(config)?;
     let signals = BlockedSignals::new()?;
@@ -102,7 +76,7 @@ fn make<'a>(
         namespaces: &checked.namespaces,
         root: root_plan(config, &checked, &mountinfo, &places.directory, cgroups.as_ref())?,
         stdio: &stdio,
-        filter_follows,
+        filter_follows: config.seccomp.is_some(),
         own_executable: Identity::of_self()?,
         init,
         group_changes: checked.group_changes,
@@ -126,11 +100,10 @@ fn make<'a>(
         std::fs::write(&path, adjustment.to_string())
             .during(|| format!("write {adjustment} to {path} (lowering it needs CAP_SYS_RESOURCE)"))?;
     }
-    let config = complete()?;
     let filter = config.seccomp.as_ref().map(Filter::new).transpose()?;
     let handles = [born_in, joined];
     if let Some(directory) = &made.state {
-        directory.write(&describe(&config, pid, handles.iter().flatten())?)?;
+        directory.write(&describe(config, pid, handles.iter().flatten())?)?;
     }
     let terminal = await_ready(&ours, &made)?;
     let log = match stdio.stdout {

@@ -36,7 +36,7 @@ mod stdio;
 mod sys;
 mod sysctl;
 
-pub use create::{create, create_with_filter};
+pub use create::create;
 pub use detach::run_detached;
 pub use error::{ErrnoText, Result, RuntimeError};
 pub use init::init_entry;

@@ -73,7 +73,7 @@ pub(crate) fn assemble(
             propagation: asked.root_propagation.unwrap_or(&rootfs.propagation).to_owned(),
             ..rootfs
         },
-        time_offsets: None,
+        time_offsets: namespaces::time_offsets(&options.time_offset, &chosen)?,
         masked_paths: if masked { masked_paths(world) } else { Vec::new() },
         read_only_paths: if masked {
             defaults::READ_ONLY_PATHS.map(str::to_owned).to_vec()
@@ -112,7 +112,9 @@ pub(crate) fn assemble(
         namespaces: chosen.modes,
         id_maps: chosen.id_maps,
     };
-    Ok(Assembled { config, notes: notes(options, &granted) })
+    let mut notes = notes(options, &granted);
+    notes.extend(limits::weight_note(&config.resources, world));
+    Ok(Assembled { config, notes })
 }
 
 fn command(options: &Options) -> Result<Vec<String>> {

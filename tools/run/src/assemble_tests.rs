@@ -21,6 +21,7 @@ struct Fake {
     files: BTreeMap<&'static str, &'static str>,
     env: BTreeMap<&'static str, &'static str>,
     asked: RefCell<Vec<String>>,
+    schedulers: Vec<&'static str>,
 }
 
 const MOUNTINFO: &str = "27 1 254:0 / / rw - ext4 /dev/vda rw\n28 27 0:5 / /shared rw shared:1 - tmpfs none rw\n\
@@ -85,6 +86,10 @@ impl World for Fake {
             "/dev" => vec![device("/dev/null", 9), device("/dev/snd/seq", 1)],
             _ => Vec::new(),
         })
+    }
+
+    fn block_schedulers(&self) -> Vec<String> {
+        self.schedulers.iter().map(|&line| line.to_owned()).collect()
     }
 
     fn env(&self, name: &str) -> Option<String> {
@@ -303,6 +308,27 @@ fn other_limits_are_checked() {
 }
 
 #[test]
+fn a_weight_that_nothing_reads_is_said() {
+    let notes = |schedulers: &[&'static str], args: &[&str]| {
+        let options =
+            Options::try_parse_from(std::iter::once("plim-run").chain(args.iter().copied())).unwrap();
+        let world = Fake { schedulers: schedulers.to_vec(), ..fake() };
+        let identity = Identity { id: "ab".repeat(32), name: "x".to_owned() };
+        assemble(&options, identity, &facts(), &world).unwrap().notes
+    };
+    let weighted = ["--blkio-weight", "300", "true"];
+    let said = notes(&["[none] mq-deadline bfq"], &weighted);
+    assert!(
+        said.iter().any(|note| note.contains("the weight 300") && note.contains("no effect")),
+        "{said:?}"
+    );
+    for lines in [&["none [bfq]"][..], &["[none]", "8:0 enable=1 ctrl=auto rpct=95.00"]] {
+        assert!(notes(lines, &weighted).iter().all(|note| !note.contains("weight")), "{lines:?}");
+    }
+    assert!(notes(&[], &["true"]).iter().all(|note| !note.contains("weight")));
+}
+
+#[test]
 fn ulimits_are_go_units() {
     let limit = |text: &str| run(&["--ulimit", text]).process.rlimits;
     let one = |name: &str, soft, hard| BTreeMap::from([(name.to_owned(), Rlimit { soft, hard })]);
@@ -344,6 +370,25 @@ fn namespaces_are_chosen() {
     refused(&["--domainname", "x", "--uts", "host"], "rename the host");
     refused(&["--hostname", "a b"], "1 to 64");
     refused(&["--init", "--pid", "host"], "--init needs");
+}
+
+#[test]
+fn a_time_namespace_is_there_when_asked_for() {
+    assert!(!run(&[]).namespaces.contains_key(&NamespaceKind::Time));
+    let config = run(&["--timens", "private"]);
+    assert_eq!(config.namespaces.get(&NamespaceKind::Time), Some(&NamespaceMode::New));
+    assert_eq!(config.time_offsets, None);
+    let moved = ["--timens", "private", "--time-offset", "boottime=86400", "--time-offset=monotonic=-5"];
+    let offsets = run(&moved).time_offsets.unwrap();
+    assert_eq!((offsets.boottime, offsets.monotonic), ((86_400, 0), (-5, 0)));
+
+    refused(&["--timens", "hots"], "did you mean \"host\"?");
+    refused(&["--timens", "container:web"], "expected private, host");
+    refused(&["--time-offset", "boottime=1"], "needs --timens private");
+    refused(&["--timens", "private", "--time-offset", "boottime"], "expected CLOCK=SECONDS");
+    refused(&["--timens", "private", "--time-offset", "bootime=1"], "did you mean \"boottime\"?");
+    refused(&["--timens", "private", "--time-offset", "boottime=1d"], "expected a whole number");
+    refused(&["--timens", "private", "--time-offset", "boottime=9223372036"], "to 4611686018");
 }
 
 #[test]
@@ -558,6 +603,9 @@ fn thermal_counters_are_masked_where_they_are() {
         }
         fn devices_below(&self, path: &Path) -> std::io::Result<Vec<(PathBuf, HostDevice)>> {
             self.0.devices_below(path)
+        }
+        fn block_schedulers(&self) -> Vec<String> {
+            self.0.block_schedulers()
         }
         fn env(&self, name: &str) -> Option<String> {
             self.0.env(name)

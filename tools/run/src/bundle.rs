@@ -7,9 +7,10 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use crate::assemble::{Assembled, cgroup_path};
+use crate::limits;
 use crate::names::Identity;
 use crate::options::{BESIDE_BUNDLE, Options};
-use crate::world::Facts;
+use crate::world::{Facts, World};
 
 /// Refuses the options that a bundle has its own word for.
 ///
@@ -41,6 +42,7 @@ pub(crate) fn assemble(
     options: &Options,
     identity: Identity,
     facts: &Facts,
+    world: &impl World,
 ) -> Result<Assembled> {
     let bundle = plim_runtime::oci::from_bundle(dir, facts.arch, facts.kernel)
         .with_context(|| format!("--bundle {}", dir.display()))?;
@@ -56,10 +58,11 @@ pub(crate) fn assemble(
     if config.image.is_none() {
         config.image = Some(dir.display().to_string());
     }
-    let notes = bundle
+    let mut notes: Vec<String> = bundle
         .warnings
         .into_iter()
         .map(|warning| format!("{}/config.json: {}: {}", dir.display(), warning.pointer, warning.message))
         .collect();
+    notes.extend(limits::weight_note(&config.resources, world));
     Ok(Assembled { config, notes })
 }

@@ -152,6 +152,16 @@ impl World for Host {
         Ok(found)
     }
 
+    fn block_schedulers(&self) -> Vec<String> {
+        let devices = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+        let files = devices.map(|device| device.path().join("queue/scheduler"));
+        files
+            .chain(["/sys/fs/cgroup/io.cost.qos".into()])
+            .filter_map(|path| std::fs::read_to_string(path).ok())
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect()
+    }
+
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }

@@ -56,6 +56,21 @@ pub(crate) fn resources(options: &Options, world: &impl World) -> Result<Resourc
     Ok(resources)
 }
 
+/// What to say of a weight that no scheduler looks at: it is set and does nothing until one does. That is no less
+/// confinement than was asked for (a weight is a preference), but it is less than was meant.
+///
+/// BFQ reads it where it is the scheduler, and so does iocost where it is switched on (block/blk-iocost.c, `enable=1`).
+pub(crate) fn weight_note(resources: &Resources, world: &impl World) -> Option<String> {
+    let weight = resources.blkio_weight?;
+    let reads = |line: &String| line.contains("[bfq]") || line.contains("enable=1");
+    (!world.block_schedulers().iter().any(reads)).then(|| {
+        format!(
+            "the weight {weight} for block devices has no effect here: none has the scheduler bfq \
+             (/sys/block/*/queue/scheduler) or a cost model (io.cost.qos)"
+        )
+    })
+}
+
 fn memory(options: &Options, resources: &mut Resources) -> Result<()> {
     let size = |option: &str, text: &Option<String>| -> Result<Option<u64>> {
         let Some(text) = text else { return Ok(None) };

@@ -92,7 +92,7 @@ fn put_together(options: &Options) -> Result<Assembled> {
     }
     let identity = Identity::new(random, options.name.as_deref())?;
     let mut assembled = match &options.bundle {
-        Some(dir) => bundle::assemble(dir, options, identity, &facts)?,
+        Some(dir) => bundle::assemble(dir, options, identity, &facts, &host::Host)?,
         None => assemble::assemble(options, identity, &facts, &host::Host)?,
     };
     if options.print_spec {

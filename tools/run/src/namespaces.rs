@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use plim_model::{IdMap, IdMapping, NamespaceKind};
-use plim_runtime::config::NamespaceMode;
+use plim_runtime::config::{NamespaceMode, TimeOffsets};
 
 use crate::options::Options;
 use crate::world::{Facts, World};
@@ -32,7 +32,7 @@ impl Chosen {
     }
 }
 
-/// Reads `--userns`, `--pid`, `--ipc`, `--uts`, `--network` and `--cgroupns`.
+/// Reads `--userns`, `--pid`, `--ipc`, `--uts`, `--network`, `--cgroupns` and `--timens`.
 ///
 /// The cgroup namespace is private by default on v1 too, where Docker's default is the host's: it hides the host's
 /// cgroup paths and takes nothing away.
@@ -49,6 +49,14 @@ pub(crate) fn choose(options: &Options, facts: &Facts, world: &impl World) -> Re
         );
     }
     for (option, text, kind, own, joinable) in [
+        // Docker knows no time namespace: what is not asked for stays the host's.
+        (
+            "--timens",
+            Some(options.timens.as_deref().unwrap_or("host")),
+            NamespaceKind::Time,
+            "private",
+            false,
+        ),
         ("--pid", options.pid.as_deref(), NamespaceKind::Pid, "private", true),
         ("--ipc", options.ipc.as_deref(), NamespaceKind::Ipc, "private", true),
         ("--uts", options.uts.as_deref(), NamespaceKind::Uts, "private", false),
@@ -79,6 +87,38 @@ pub(crate) fn choose(options: &Options, facts: &Facts, world: &impl World) -> Re
     exclusions(options, &modes)?;
     modes.insert(NamespaceKind::User, NamespaceMode::New);
     Ok(Chosen { modes, id_maps: Some(id_maps(facts, world)?) })
+}
+
+/// The farthest that a clock may be moved: KTIME_SEC_MAX / 2 (kernel/time/namespace.c, proc_timens_set_offset).
+const FARTHEST_SECONDS: i64 = i64::MAX / 1_000_000_000 / 2;
+
+/// Reads `--time-offset`; the last of a clock counts.
+///
+/// # Errors
+/// No time namespace of the container's own, another clock, or a number that no clock can be moved by.
+pub(crate) fn time_offsets(list: &[String], chosen: &Chosen) -> Result<Option<TimeOffsets>> {
+    if list.is_empty() {
+        return Ok(None);
+    }
+    if !chosen.is_new(NamespaceKind::Time) {
+        bail!("--time-offset needs --timens private: the host's clocks are not moved");
+    }
+    let mut offsets = TimeOffsets { monotonic: (0, 0), boottime: (0, 0) };
+    for text in list {
+        let what = || format!("--time-offset {text:?}");
+        let (clock, seconds) =
+            text.split_once('=').with_context(|| format!("{}: expected CLOCK=SECONDS", what()))?;
+        let seconds = crate::sizes::whole(seconds, -FARTHEST_SECONDS, FARTHEST_SECONDS).with_context(what)?;
+        match clock {
+            "monotonic" => offsets.monotonic = (seconds, 0),
+            "boottime" => offsets.boottime = (seconds, 0),
+            _ => {
+                let known = ["monotonic", "boottime"];
+                bail!("{}: expected monotonic or boottime{}", what(), hint(clock, known))
+            }
+        }
+    }
+    Ok(Some(offsets))
 }
 
 fn mode(

@@ -191,6 +191,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MODE", help_heading = NAMESPACES)]
     pub(crate) cgroupns: Option<String>,
 
+    /// Time namespace: host or private; Docker has none [default: host]
+    #[arg(long, value_name = "MODE", help_heading = NAMESPACES)]
+    pub(crate) timens: Option<String>,
+
+    /// Move a clock in the container's own time namespace: monotonic=SECONDS or boottime=SECONDS (uptime), also
+    /// negative
+    #[arg(long, value_name = "CLOCK=SECONDS", help_heading = NAMESPACES)]
+    pub(crate) time_offset: Vec<String>,
+
     /// Host name in the container [default: the first 12 digits of its id]
     #[arg(short = 'h', long, value_name = "NAME", help_heading = NAMESPACES)]
     pub(crate) hostname: Option<String>,

@@ -92,7 +92,10 @@ fn compiled(text: &[u8], bounding: CapabilitySet, facts: &Facts) -> Result<Optio
     let facts = resolve::Facts::new(facts.arch, bounding, facts.kernel);
     let Some(resolved) = resolve::resolve(&written, &facts)? else { return Ok(None) };
     if resolved.uses_notify() || resolved.listener_path.is_some() {
-        bail!("SCMP_ACT_NOTIFY and listenerPath need a supervisor, which is not supported");
+        bail!(
+            "the profile uses SCMP_ACT_NOTIFY or listenerPath: a supervisor would have to answer the container's calls, \
+             and plim run starts none; expected a profile of SCMP_ACT_ALLOW, _ERRNO, _KILL…, _TRAP, _TRACE and _LOG"
+        );
     }
     let program = compile::compile(&resolved)?;
     Ok(Some(Seccomp { program, flags: resolved.flag_bits(), oci: resolved.to_oci_json() }))
@@ -121,6 +124,23 @@ mod tests {
             let fresh = compiled(text.as_bytes(), defaults::capabilities(), &facts).unwrap();
             let ours = prebuilt(defaults::SECCOMP_PRESET, defaults::capabilities(), &facts).unwrap();
             assert!(ours.is_some() && ours == fresh, "Linux {kernel:?}");
+        }
+    }
+
+    #[test]
+    fn a_profile_that_needs_a_supervisor_is_refused() {
+        let facts = facts(KernelVersion { major: 6, minor: 18 });
+        for text in [
+            r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#,
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}"#,
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/seccomp.sock",
+                "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}"#,
+        ] {
+            let refused = compiled(text.as_bytes(), CapabilitySet::EMPTY, &facts).unwrap_err().to_string();
+            assert!(
+                refused.contains("SCMP_ACT_NOTIFY") && refused.contains("supervisor"),
+                "{text}: {refused}"
+            );
         }
     }
 

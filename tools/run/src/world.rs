@@ -68,6 +68,9 @@ pub(crate) trait World {
     /// Every device node below a directory, symlinks not followed, sorted by path; without `/dev/pts` and what else is
     /// the container's own.
     fn devices_below(&self, directory: &Path) -> std::io::Result<Vec<(PathBuf, HostDevice)>>;
+    /// What is to serve weights of block devices: each line of `/sys/block/*/queue/scheduler` and of the root's
+    /// `io.cost.qos`.
+    fn block_schedulers(&self) -> Vec<String>;
     /// A variable of the caller's environment.
     fn env(&self, name: &str) -> Option<String>;
     /// The first process of a running container of any engine, by name.

@@ -9,10 +9,11 @@
 pub mod action;
 pub mod analyse;
 pub mod arch;
+pub mod arguments;
 pub mod bpf;
 pub mod compile;
 pub mod condition;
-mod constants;
+pub mod constants;
 pub mod diagram;
 pub mod dialect;
 pub mod diff;

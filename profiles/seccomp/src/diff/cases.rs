@@ -83,7 +83,7 @@ fn by_interval(syscall: &str, argument: u8, arch: Arch, before: &Side<'_>, after
 
 /// A set of values as text, `None` for all of them.
 fn set_text(syscall: &str, argument: u8, set: &[(u64, u64)], most: u64) -> Option<String> {
-    let value = |v| constants::value(syscall, argument, v);
+    let value = |v| constants::text(syscall, argument, v);
     let mut gaps: Vec<(u64, u64)> = Vec::new();
     let mut next = Some(0);
     for (start, end) in set {
@@ -185,7 +185,7 @@ pub(super) fn condition_text(syscall: &str, condition: &Condition, opposite: boo
     let n = condition.argument;
     let plain = |sign: &str, opposite_sign: &str, v: u64| {
         let sign = if opposite { opposite_sign } else { sign };
-        format!("arg{n} {sign} {}", constants::value(syscall, n, v))
+        format!("arg{n} {sign} {}", constants::text(syscall, n, v))
     };
     match condition.test {
         Test::Ne(v) => plain("!=", "==", v),
@@ -196,8 +196,8 @@ pub(super) fn condition_text(syscall: &str, condition: &Condition, opposite: boo
         Test::Gt(v) => plain(">", "<=", v),
         Test::MaskedEq { mask, value } => {
             let sign = if opposite { "!=" } else { "==" };
-            let value = if value == 0 { "0".to_owned() } else { constants::mask(syscall, value) };
-            format!("arg{n} & {} {sign} {value}", constants::mask(syscall, mask))
+            let value = if value == 0 { "0".to_owned() } else { constants::mask_text(syscall, n, value) };
+            format!("arg{n} & {} {sign} {value}", constants::mask_text(syscall, n, mask))
         }
     }
 }

@@ -55,6 +55,11 @@ pub struct Table {
 impl Table {
     /// A table with these headings.
     pub fn new<const N: usize>(style: Style, headings: [&str; N]) -> Table {
+        Table::with_columns(style, &headings)
+    }
+
+    /// The same, with as many columns as there turn out to be.
+    pub fn with_columns(style: Style, headings: &[&str]) -> Table {
         let mut table = comfy_table::Table::new();
         match style.width {
             Some(width) => {
@@ -73,7 +78,7 @@ impl Table {
         if style.color {
             table.enforce_styling();
         }
-        table.set_header(headings.map(|heading| cell(Cell::new(heading).tone(Tone::Strong), style)));
+        table.set_header(headings.iter().map(|heading| cell(Cell::new(heading).tone(Tone::Strong), style)));
         if style.width.is_none() {
             for column in table.column_iter_mut() {
                 column.set_padding((0, 2));
@@ -85,6 +90,13 @@ impl Table {
     /// Adds a row.
     pub fn row<const N: usize, C: Into<Cell>>(&mut self, cells: [C; N]) -> &mut Table {
         self.table.add_row(cells.map(|content| cell(content.into(), self.style)));
+        self
+    }
+
+    /// Adds a row to a table of [`Table::with_columns`].
+    pub fn cells<C: Into<Cell>>(&mut self, cells: impl IntoIterator<Item = C>) -> &mut Table {
+        let style = self.style;
+        self.table.add_row(cells.into_iter().map(|content| cell(content.into(), style)));
         self
     }
 

@@ -40,7 +40,7 @@ pub enum KindError {
     #[error("text that is neither JSON nor a known kind of YAML")]
     UnknownText,
     /// Binary of the wrong size.
-    #[error("binary of {0} bytes, which is not a multiple of 8: no BPF program")]
+    #[error("binary of {0} bytes, which is not a multiple of 8: a truncated dump, or no BPF program")]
     OddSize(usize),
 }
 

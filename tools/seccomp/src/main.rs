@@ -1,0 +1,54 @@
+//! `plim seccomp VERB`: what profiles and filters mean, exactly.
+//!
+//! Each verb has three phases: read all that is named and open the place of the result; confine this process
+//! ([`plim_tools_common::confine`]); parse, decide and draw.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod shapes;
+mod verbs;
+
+const NAME: &str = "plim-seccomp";
+
+/// Show, check, compare and convert seccomp profiles and filters
+///
+/// A profile is JSON in Docker's, OCI's or Podman's dialect, an OCI config.json, or preset:NAME. A filter is raw BPF
+/// (FILE.bpf) or what is installed in a live target (docker:NAME, plim:NAME, pid:N, self, host). - is stdin.
+#[derive(Parser)]
+#[command(name = NAME, version, after_help = AFTER_HELP)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const AFTER_HELP: &str = "Exit status: 0 clean, the same, or the claim holds; 1 differences, findings, or a claim that does \
+not hold; 2 usage or bad input; 3 something could not be observed or decided";
+
+#[derive(Subcommand)]
+enum Verb {
+    Eval(verbs::eval::Args),
+    Compile(verbs::compile::Args),
+    Disasm(verbs::disasm::Args),
+    Dump(verbs::dump::Args),
+    Table(verbs::table::Args),
+}
+
+fn main() -> ExitCode {
+    plim_tools_common::run_main(NAME, |args: Args| match args.verb {
+        Verb::Eval(args) => verbs::eval::run(&args),
+        Verb::Compile(args) => verbs::compile::run(&args),
+        Verb::Disasm(args) => verbs::disasm::run(&args),
+        Verb::Dump(args) => verbs::dump::run(&args),
+        Verb::Table(args) => verbs::table::run(&args),
+    })
+}
+
+/// Writes notes to stderr, each behind the tool's name.
+fn notes(notes: &[String]) -> anyhow::Result<()> {
+    let text: String =
+        notes.iter().map(|note| format!("{NAME}: {}\n", plim_model::text::escape_message(note))).collect();
+    plim_tools_common::output::to_stderr(text.as_bytes())
+}

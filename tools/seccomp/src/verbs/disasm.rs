@@ -1,0 +1,62 @@
+//! `disasm`: filters as text with names.
+
+use clap::Parser;
+use plim_seccomp::bpf::Program;
+use plim_seccomp::disasm::disassemble;
+use plim_tools_common::args::{Format, Output};
+use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::facts::FactArgs;
+use plim_tools_common::{exit, seccomp_side};
+
+use crate::shapes;
+
+/// Disassemble a filter, with the names of architectures, calls, arguments and actions
+#[derive(Parser)]
+pub(crate) struct Args {
+    /// A filter, a live target, or a profile, which is compiled
+    target: String,
+    #[command(flatten)]
+    facts: FactArgs,
+    #[command(flatten)]
+    output: Output<Format>,
+    #[command(flatten)]
+    confine: ConfineArgs,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+    let gathered = seccomp_side::gather(&args.target)?;
+    let facts = args.facts.gather()?;
+    let out = args.output.destination()?;
+    args.confine.enter(Phase::writing_to(&out))?;
+
+    let side = gathered.side()?;
+    let meaning = side.meaning(&facts.facts(side.bounding))?;
+    crate::notes(&meaning.notes(&side.name))?;
+    let programs = meaning.programs()?;
+    match args.output.format {
+        Format::Json => out.emit_json(&shapes::Filters::of(&side.name, None, &programs))?,
+        Format::Table => out.emit(text(&programs).as_bytes())?,
+    }
+    Ok(exit::CLEAN)
+}
+
+/// The filters, oldest first, with a heading where there are several.
+pub(crate) fn text(programs: &[Program]) -> String {
+    match programs {
+        [] => "no filter: every call is allowed\n".to_owned(),
+        [only] => disassemble(only),
+        several => several
+            .iter()
+            .enumerate()
+            .map(|(index, program)| {
+                let age = match index {
+                    0 => ", the oldest: runs last",
+                    _ if index + 1 == several.len() => ", the newest: runs first",
+                    _ => "",
+                };
+                format!("filter {index} of {}{age}\n{}", several.len(), disassemble(program))
+            })
+            .collect::<Vec<_>>()
+            .join("\n"),
+    }
+}

@@ -1,0 +1,378 @@
+//! One call out of one line of JSON.
+//!
+//! A short reader takes the lines that programs write (keys in any order, no escapes in strings); whatever it does not take
+//! goes to serde, which takes all of JSON and says what is wrong with the rest.
+
+use anyhow::{Context, bail, ensure};
+use plim_seccomp::arch::X32_SYSCALL_BIT;
+use plim_seccomp::interpret::SeccompData;
+use plim_seccomp::{Arch, syscalls};
+use plim_tools_common::nearest;
+use serde::Deserialize;
+use serde::de::{Error, Visitor};
+
+/// Reads calls; remembers the architecture, which seldom changes.
+#[derive(Default)]
+pub(super) struct Reader {
+    last: Option<(String, Arch)>,
+}
+
+/// What one line says, before names are looked up.
+#[derive(Default)]
+struct Said<'a> {
+    arch: Option<&'a [u8]>,
+    nr: Option<u64>,
+    syscall: Option<&'a [u8]>,
+    args: Option<[u64; 6]>,
+}
+
+impl Reader {
+    /// The call; `None` for a line of spaces.
+    ///
+    /// # Errors
+    /// JSON pointer or column, what was found, what was expected.
+    pub(super) fn read(&mut self, line: &[u8]) -> anyhow::Result<Option<SeccompData>> {
+        if let Some(call) = Cursor::new(line).object().and_then(|said| self.quick(&said)) {
+            return Ok(Some(call));
+        }
+        if line.trim_ascii().is_empty() {
+            return Ok(None);
+        }
+        self.read_slowly(line).map(Some)
+    }
+
+    /// The call, when it is right beyond doubt.
+    fn quick(&self, said: &Said<'_>) -> Option<SeccompData> {
+        let (word, arch) = self.last.as_ref()?;
+        if word.as_bytes() != said.arch? {
+            return None;
+        }
+        let nr = match (said.nr, said.syscall) {
+            (Some(nr), None) => u32::try_from(nr).ok()?,
+            (None, Some(name)) => syscalls::number(*arch, std::str::from_utf8(name).ok()?)?.0,
+            _ => return None,
+        };
+        let right = *arch != Arch::X32 || nr & X32_SYSCALL_BIT != 0;
+        let args = said.args.unwrap_or_default();
+        right.then_some(SeccompData { nr, arch: arch.audit_token(), ip: 0, args })
+    }
+
+    fn read_slowly(&mut self, line: &[u8]) -> anyhow::Result<SeccompData> {
+        ensure!(
+            line.trim_ascii_start().starts_with(b"{"),
+            "not a call: expected {{\"arch\":…,\"nr\":…,\"args\":[…]}}"
+        );
+        let mut reader = serde_json::Deserializer::from_slice(line);
+        let written: Written = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let place: String = error.path().iter().map(segment).collect();
+            let reason = error.inner().to_string();
+            let syntax = matches!(
+                error.inner().classify(),
+                serde_json::error::Category::Syntax | serde_json::error::Category::Eof
+            );
+            let cut = match reason.split_once(" at line 1 column ") {
+                // The line is told already; where the JSON breaks off, the column helps.
+                Some((words, column)) if syntax => format!("not JSON: column {column}: {words}"),
+                Some((words, _)) => words.to_owned(),
+                None => reason,
+            };
+            if place.is_empty() || syntax {
+                anyhow::anyhow!("{cut}")
+            } else {
+                anyhow::anyhow!("{place}: {cut}")
+            }
+        })?;
+        reader.end().context("not JSON: more than one value on one line")?;
+        let arch = self.arch(&written.arch)?;
+        let nr = match (written.nr, &written.syscall) {
+            (Some(nr), None) => nr.0,
+            (nr, Some(name)) => {
+                let number = syscalls::number(arch, name).with_context(|| {
+                    let hint = nearest::hint(name, syscalls::names(arch));
+                    format!("/syscall: found {name:?}, expected a system call of {}{hint}", arch.name())
+                })?;
+                if let Some(nr) = nr
+                    && nr.0 != number.0
+                {
+                    bail!("/nr: found {}, but {name} is {number} on {}", nr.0, arch.name());
+                }
+                number.0
+            }
+            (None, None) => bail!("found neither nr nor syscall, expected one of them"),
+        };
+        ensure!(
+            arch != Arch::X32 || nr & X32_SYSCALL_BIT != 0,
+            "/nr: found {nr}, expected a number of x32, which has bit 30 ({})",
+            nr | X32_SYSCALL_BIT
+        );
+        let mut args = [0; 6];
+        ensure!(written.args.len() <= 6, "/args: found {} arguments, expected 6 at most", written.args.len());
+        for (place, value) in args.iter_mut().zip(&written.args) {
+            *place = value.0;
+        }
+        Ok(SeccompData { nr, arch: arch.audit_token(), ip: 0, args })
+    }
+
+    fn arch(&mut self, word: &str) -> anyhow::Result<Arch> {
+        let arch = Arch::from_name(word).with_context(|| {
+            let hint = nearest::hint(word, Arch::all().map(Arch::name));
+            format!("/arch: found {word:?}, expected an architecture{hint}")
+        })?;
+        self.last = Some((word.to_owned(), arch));
+        Ok(arch)
+    }
+}
+
+/// One step of a JSON pointer.
+fn segment(segment: &serde_path_to_error::Segment) -> String {
+    use serde_path_to_error::Segment;
+    match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", plim_model::json::escape(key)),
+        Segment::Enum { variant } => format!("/{variant}"),
+        Segment::Unknown => String::new(),
+    }
+}
+
+/// A call as JSON writes it; unknown and repeated keys are errors.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    arch: String,
+    nr: Option<Nr>,
+    syscall: Option<String>,
+    #[serde(default)]
+    args: Vec<Word>,
+}
+
+struct Nr(u32);
+struct Word(u64);
+
+impl<'de> Deserialize<'de> for Nr {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Nr, D::Error> {
+        let number = reader.deserialize_any(Number("a whole number from 0 to 4294967295"))?;
+        u32::try_from(number).map(Nr).map_err(|_| {
+            D::Error::custom(format!("found {number}, expected a whole number from 0 to 4294967295"))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Word, D::Error> {
+        let expected = "a whole number from 0 to 18446744073709551615, or one in hexadecimal as \"0x1f\"";
+        reader.deserialize_any(Number(expected)).map(Word)
+    }
+}
+
+struct Number(&'static str);
+
+impl Number {
+    fn unexpected<E: Error>(&self, found: impl std::fmt::Display) -> E {
+        E::custom(format!("found {found}, expected {}", self.0))
+    }
+}
+
+impl<'de> Visitor<'de> for Number {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<u64, E> {
+        Ok(value)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<u64, E> {
+        Err(self.unexpected(value))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<u64, E> {
+        Err(self.unexpected(value))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+        hexadecimal(text.as_bytes())
+            .ok_or_else(|| self.unexpected(format!("{:?}", text.chars().take(40).collect::<String>())))
+    }
+}
+
+/// `0x`, one digit at least, 64 bits at most.
+fn hexadecimal(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_prefix(b"0x").or_else(|| text.strip_prefix(b"0X"))?;
+    if digits.is_empty() || digits.len() > 16 {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, digit| {
+        let digit = char::from(*digit).to_digit(16)?;
+        Some(value << 4 | u64::from(digit))
+    })
+}
+
+/// The short reader. Every method gives `None` for what it does not take, right or wrong.
+struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    fn new(rest: &'a [u8]) -> Cursor<'a> {
+        Cursor { rest }
+    }
+
+    fn object(mut self) -> Option<Said<'a>> {
+        let mut said = Said::default();
+        self.byte(b'{')?;
+        loop {
+            let key = self.string()?;
+            self.byte(b':')?;
+            // A key that is there already is an error, and those are not said here.
+            match key {
+                b"arch" if said.arch.is_none() => said.arch = Some(self.string()?),
+                b"nr" if said.nr.is_none() => said.nr = Some(self.decimal()?),
+                b"syscall" if said.syscall.is_none() => said.syscall = Some(self.string()?),
+                b"args" if said.args.is_none() => said.args = Some(self.arguments()?),
+                _ => return None,
+            }
+            match self.next()? {
+                b',' => {}
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        self.spaces();
+        self.rest.is_empty().then_some(said)
+    }
+
+    fn arguments(&mut self) -> Option<[u64; 6]> {
+        let mut args = [0; 6];
+        self.byte(b'[')?;
+        for (index, place) in args.iter_mut().enumerate() {
+            self.spaces();
+            match self.rest.first()? {
+                b'"' => *place = hexadecimal(self.string()?)?,
+                b']' if index == 0 => {
+                    self.rest = &self.rest[1..];
+                    return Some(args);
+                }
+                _ => *place = self.decimal()?,
+            }
+            match self.next()? {
+                b',' if index < 5 => {}
+                b']' => return Some(args),
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    fn spaces(&mut self) {
+        while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
+    }
+
+    /// The next byte that is no space.
+    fn next(&mut self) -> Option<u8> {
+        self.spaces();
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    fn byte(&mut self, expected: u8) -> Option<()> {
+        (self.next()? == expected).then_some(())
+    }
+
+    /// A string of printable ASCII without escapes.
+    fn string(&mut self) -> Option<&'a [u8]> {
+        self.byte(b'"')?;
+        let end = self.rest.iter().position(|byte| *byte == b'"')?;
+        let (text, rest) = self.rest.split_at(end);
+        self.rest = &rest[1..];
+        text.iter().all(|byte| (0x20..0x7f).contains(byte) && *byte != b'\\').then_some(text)
+    }
+
+    /// A whole number without sign, fraction, exponent or leading zero.
+    fn decimal(&mut self) -> Option<u64> {
+        self.spaces();
+        let length = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, rest) = self.rest.split_at(length);
+        if length == 0 || (digits[0] == b'0' && length > 1) {
+            return None;
+        }
+        self.rest = rest;
+        digits
+            .iter()
+            .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> anyhow::Result<Option<SeccompData>> {
+        Reader::default().read(line.as_bytes())
+    }
+
+    /// The second time the short reader takes it.
+    fn twice(line: &str) -> SeccompData {
+        let mut reader = Reader::default();
+        let slow = reader.read(line.as_bytes()).expect(line).expect("a call");
+        let fast = reader.read(line.as_bytes()).expect(line).expect("a call");
+        assert_eq!(slow, fast, "{line}");
+        fast
+    }
+
+    #[test]
+    fn both_readers_agree() {
+        let call = |nr, args| SeccompData { nr, arch: Arch::X86_64.audit_token(), ip: 0, args };
+        for (line, expected) in [
+            (r#"{"arch":"x86_64","nr":41,"args":[2,3,4,5,6,7]}"#, call(41, [2, 3, 4, 5, 6, 7])),
+            (r#" { "args" : [ ] , "nr" : 0 , "arch" : "x86_64" } "#, call(0, [0; 6])),
+            (
+                r#"{"arch":"x86_64","nr":4294967295,"args":["0xFFFFFFFFFFFFFFFF",18446744073709551615]}"#,
+                call(u32::MAX, [u64::MAX, u64::MAX, 0, 0, 0, 0]),
+            ),
+            (r#"{"arch":"x86_64","syscall":"socket"}"#, call(41, [0; 6])),
+            (r#"{"arch":"x86_64","syscall":"socket","nr":41}"#, call(41, [0; 6])),
+            (r#"{"arch":"x32","nr":1073741865}"#, call(41 | X32_SYSCALL_BIT, [0; 6])),
+            ("{\"\\u0061rch\":\"x86_64\",\"nr\":7}\r", call(7, [0; 6])),
+        ] {
+            assert_eq!(twice(line), expected, "{line}");
+        }
+        assert!(read("  \t").expect("spaces").is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (line, expected) in [
+            ("{", "not JSON: column 1: EOF"),
+            ("[]", "not a call: expected {\"arch\""),
+            (r#"{"nr":1}"#, "missing field `arch`"),
+            (r#"{"arch":"x86_64"}"#, "found neither nr nor syscall"),
+            (r#"{"arch":"x86-46","nr":1}"#, "/arch: found \"x86-46\""),
+            (r#"{"arch":"x86_46","nr":1}"#, "did you mean \"x86_64\"?"),
+            (r#"{"arch":"x86_64","nr":1,"nr":1}"#, "duplicate field `nr`"),
+            (r#"{"arch":"x86_64","nr":1,"argz":[]}"#, "unknown field `argz`, expected one of `arch`, `nr`"),
+            (r#"{"arch":"x86_64","nr":4294967296}"#, "/nr: found 4294967296, expected a whole number from 0"),
+            (r#"{"arch":"x86_64","nr":1.5}"#, "/nr: found 1.5"),
+            (r#"{"arch":"x86_64","nr":01}"#, "not JSON: column"),
+            (r#"{"arch":"x86_64","nr":1,"args":[1,-2]}"#, "/args/1: found -2, expected"),
+            (r#"{"arch":"x86_64","nr":1,"args":["12"]}"#, "/args/0: found \"12\", expected"),
+            (r#"{"arch":"x86_64","nr":1,"args":["0x11112222333344445"]}"#, "/args/0: found"),
+            (r#"{"arch":"x86_64","nr":1,"args":[1,2,3,4,5,6,7]}"#, "/args: found 7 arguments, expected 6"),
+            (
+                r#"{"arch":"x86_64","nr":1,"args":[18446744073709551616]}"#,
+                "/args/0: found 18446744073709552000",
+            ),
+            (r#"{"arch":"x86_64","syscall":"sokcet"}"#, "did you mean \"socket\"?"),
+            (r#"{"arch":"x86_64","syscall":"socket","nr":42}"#, "/nr: found 42, but socket is 41 on x86_64"),
+            (r#"{"arch":"x32","nr":41}"#, "has bit 30 (1073741865)"),
+            (r#"{"arch":"x86_64","nr":1} 2"#, "more than one value"),
+        ] {
+            let error = format!("{:#}", read(line).expect_err(line));
+            assert!(error.contains(expected), "{line}: {error}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::{Parser, ValueEnum};
 use plim_model::Observed;
+use plim_observe::filters::Means;
 use plim_seccomp::bpf::Program;
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit::{self, OrStatus};
@@ -22,6 +23,9 @@ pub(crate) struct Args {
     /// What is written
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "disasm")]
     format: Format,
+    /// How they are read: the BPF task iterator stops nothing, ptrace stops the target for some microseconds
+    #[arg(long, value_name = "MEANS", value_parser = means(), default_value = "any")]
+    means: Means,
     /// Only this one of several filters; 0 is the oldest
     #[arg(long, value_name = "INDEX")]
     filter: Option<usize>,
@@ -30,6 +34,15 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     confine: ConfineArgs,
+}
+
+fn means() -> impl clap::builder::TypedValueParser<Value = Means> {
+    use clap::builder::TypedValueParser;
+    clap::builder::PossibleValuesParser::new(["any", "iterator", "ptrace"]).map(|word| match word.as_str() {
+        "iterator" => Means::Iterator,
+        "ptrace" => Means::Ptrace,
+        _ => Means::Any,
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -48,7 +61,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         "a filter is binary and stdout is a terminal: name a file with -o, or --format disasm"
     );
     let selected = find_live(&TargetName::parse(&args.target)?)?;
-    let dump = plim_observe::filters::dump(selected.pid, false);
+    let dump = plim_observe::filters::dump(selected.pid, args.means);
     let out = match &args.output {
         Some(path) => Destination::file(path)?,
         None => Destination::stdout(),
@@ -57,7 +70,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
 
     let (method, mut programs): (Option<String>, Vec<Program>) = match dump {
         Observed::Present(dump) => {
-            (Some(dump.method.to_string()), dump.filters.into_iter().map(|filter| filter.program).collect())
+            if let Some(why) = &dump.instead_of_iterator {
+                crate::notes(&[format!("read with {}; the BPF task iterator: {why}", dump.method)])?;
+            }
+            (Some(dump.method.to_string()), dump.into_programs())
         }
         Observed::Absent => (None, Vec::new()),
         Observed::Unknown(why) => {

@@ -33,7 +33,8 @@ lint() {
 unit() {
 	begin 'unit and table tests'
 	local status sums
-	make unit UNIT_FLAGS='--skip every_promise' >"$work/unit" 2>&1 # the end-to-end suite has steps of its own
+	# The end-to-end suite has steps of its own. A test that finds that it cannot run says `skipped: WHY`.
+	make unit UNIT_FLAGS='--skip every_promise --show-output' >"$work/unit" 2>&1
 	status=$?
 	sums=$(sed -n -E 's/^test result: [a-zA-Z]+\. ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*/\1 \2 \3/p' "$work/unit" |
 		awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }')
@@ -43,7 +44,10 @@ unit() {
 		# Tests that do not even build, or a runner that died, count as one failure.
 		[ "$f" -gt 0 ] || f=1
 	fi
-	count "$p" "$f" "$s"
+	local quiet
+	quiet=$(grep -c '^skipped: ' "$work/unit")
+	grep '^skipped: ' "$work/unit" | sort | uniq -c
+	count $((p - quiet)) "$f" $((s + quiet))
 }
 
 # suite NAME COMMAND…: runs the end-to-end suite with its total as the last line, and adds that up.

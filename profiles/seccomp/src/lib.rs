@@ -20,6 +20,7 @@ pub mod diff;
 pub mod disasm;
 pub mod errno;
 mod error;
+pub mod exact;
 pub mod interpret;
 pub mod kernel;
 mod oci;

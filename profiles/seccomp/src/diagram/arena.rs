@@ -1,6 +1,7 @@
 //! The nodes: hash-consed, so that within one arena equal handles are equal functions and the other way round.
 
 use super::hash::{FastMap, mix};
+use crate::action::Action;
 
 /// What a function gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -9,6 +10,8 @@ pub(super) enum Leaf {
     Truth(bool),
     /// Of a filter: the value it returns.
     Ret(u32),
+    /// Of two filters that answer differently.
+    Pair(u32, u32),
 }
 
 /// A node or, with the top bit set, a leaf.
@@ -105,6 +108,13 @@ impl Arena {
         self.leaves.push(leaf);
         self.leaf_ids.insert(leaf, id);
         id
+    }
+
+    /// Whether a program's value was met that is none of the kernel's actions.
+    pub(super) fn has_unknown_actions(&self) -> bool {
+        self.leaves
+            .iter()
+            .any(|leaf| matches!(leaf, Leaf::Ret(ret) if Action::from_ret(*ret).to_ret() != *ret))
     }
 
     /// The leaf, of a handle that is one.
@@ -250,17 +260,29 @@ impl Arena {
         b: Id,
         join: &mut dyn FnMut(Leaf, Leaf) -> Leaf,
     ) -> Result<Id, Exceeded> {
-        let mut known = FastMap::default();
-        self.join_with(a, b, join, &mut known)
+        self.join_with((a, b), join, &mut FastMap::default(), false)
     }
 
-    fn join_with(
+    /// The same where they differ; what is one function on both sides gives [`FALSE`].
+    pub(super) fn join_unequal(
         &mut self,
         a: Id,
         b: Id,
         join: &mut dyn FnMut(Leaf, Leaf) -> Leaf,
-        known: &mut FastMap<(Id, Id), Id>,
     ) -> Result<Id, Exceeded> {
+        self.join_with((a, b), join, &mut FastMap::default(), true)
+    }
+
+    fn join_with(
+        &mut self,
+        (a, b): (Id, Id),
+        join: &mut dyn FnMut(Leaf, Leaf) -> Leaf,
+        known: &mut FastMap<(Id, Id), Id>,
+        unequal: bool,
+    ) -> Result<Id, Exceeded> {
+        if unequal && a == b {
+            return Ok(FALSE);
+        }
         if let (Some(x), Some(y)) = (self.as_leaf(a), self.as_leaf(b)) {
             return Ok(self.leaf(join(x, y)));
         }
@@ -270,8 +292,8 @@ impl Arena {
         self.step()?;
         let level = self.level(a).min(self.level(b));
         let (x, y) = (self.branches(a, level), self.branches(b, level));
-        let zero = self.join_with(x.0, y.0, join, known)?;
-        let one = self.join_with(x.1, y.1, join, known)?;
+        let zero = self.join_with((x.0, y.0), join, known, unequal)?;
+        let one = self.join_with((x.1, y.1), join, known, unequal)?;
         let result = self.node(level, zero, one)?;
         known.insert((a, b), result);
         Ok(result)

@@ -98,7 +98,7 @@ fn walk(arena: &Arena, id: Id, level: u32, first: u32, ranges: &mut Vec<Range>) 
 }
 
 /// The values of the word whose bits lie at `levels`; no bit before them may be asked for.
-fn classes(arena: &Arena, root: Id, levels: std::ops::Range<u32>) -> Vec<Class> {
+pub(super) fn classes(arena: &Arena, root: Id, levels: std::ops::Range<u32>) -> Vec<Class> {
     // Level by level: how many values lead to a node, and the lowest.
     let mut by_level: BTreeMap<u32, FastMap<Id, (u64, u32)>> = BTreeMap::new();
     let put = |by_level: &mut BTreeMap<u32, FastMap<Id, (u64, u32)>>, id: Id, count: u64, first: u32| {

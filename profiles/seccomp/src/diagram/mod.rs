@@ -10,10 +10,14 @@
 //! instruction; it is never a guess.
 
 mod arena;
+mod cases;
 mod classes;
+mod differ;
 mod hash;
 mod rules;
 mod symbolic;
+mod text;
+mod values;
 mod witness;
 mod word;
 
@@ -24,7 +28,11 @@ use crate::bpf::Program;
 use crate::interpret::SeccompData;
 use crate::resolve::Resolved;
 use arena::{Arena, Exceeded, Id, Leaf};
+pub use cases::{Case, Term};
 pub use classes::{Class, Range};
+pub(crate) use differ::Difference;
+pub use text::condition;
+pub use values::Test;
 
 /// A decision function. It belongs to the [`Store`] that made it and means nothing in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,16 +129,25 @@ impl Store {
     /// [`Undecided`], with the instruction where one program alone is too much.
     pub fn of_stack(&mut self, stack: &[Program]) -> Result<Diagram, Undecided> {
         self.arena.begin();
-        let mut all = self.constant(Action::Allow).0;
+        let allow = self.constant(Action::Allow).0;
+        let mut all = allow;
         for program in stack.iter().rev() {
             let older = symbolic::returns(&mut self.arena, program)?;
             let rank = |leaf: Leaf| match leaf {
                 Leaf::Ret(ret) => (ret & 0xffff_0000).cast_signed(),
-                Leaf::Truth(_) => i32::MAX,
+                Leaf::Truth(_) | Leaf::Pair(..) => i32::MAX,
             };
+            if all == allow {
+                // Nothing is weaker, and what allows is the same with any data.
+                all = older;
+                continue;
+            }
             all = self.arena.join(all, older, &mut |newer, older| {
                 if rank(older) < rank(newer) { older } else { newer }
             })?;
+        }
+        if !self.arena.has_unknown_actions() {
+            return Ok(Diagram(all));
         }
         // What kills because it is unknown is told from KILL_PROCESS by its precedence alone, and that has played its part.
         let known = |leaf: Leaf| match leaf {
@@ -163,7 +180,7 @@ impl Store {
     fn action(&self, id: Id) -> Action {
         match self.arena.as_leaf(id) {
             Some(Leaf::Ret(ret)) => Action::from_ret(ret),
-            Some(Leaf::Truth(_)) | None => Action::KillProcess,
+            Some(Leaf::Truth(_) | Leaf::Pair(..)) | None => Action::KillProcess,
         }
     }
 

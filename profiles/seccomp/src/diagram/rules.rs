@@ -29,7 +29,7 @@ fn leaf(arena: &mut Arena, action: Action) -> Id {
 }
 
 /// From `start` on it is `id`; starts come in ascending order, the last of equal ones counts.
-fn put(starts: &mut Vec<(u32, Id)>, start: u32, id: Id) {
+pub(super) fn put(starts: &mut Vec<(u32, Id)>, start: u32, id: Id) {
     if starts.last().is_some_and(|last| last.0 == start) {
         starts.pop();
     }

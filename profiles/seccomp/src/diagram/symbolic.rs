@@ -29,6 +29,8 @@ type State = [Word; REGISTERS];
 enum Step {
     To(usize),
     If(Id, usize, usize),
+    /// A comparison of the whole token or number with a constant: first level of the word, operation, constant.
+    IfWord(u32, (u16, u32), usize, usize),
     /// Division: by zero the filter ends with 0.
     IfDivides(Id, usize),
     Ends(Id),
@@ -38,6 +40,8 @@ struct Run<'a> {
     arena: &'a mut Arena,
     words: Vec<Bits>,
     word_ids: FastMap<Bits, Word>,
+    /// The token and the number as they are loaded, with their first levels.
+    plain: Vec<(Word, u32)>,
     /// Results of arithmetic by operation and operands.
     results: FastMap<(u16, Word, Word), Word>,
     /// Pairs of instruction and state that are reached.
@@ -55,6 +59,7 @@ pub(super) fn returns(arena: &mut Arena, program: &Program) -> Result<Id, Undeci
         arena,
         words: Vec::new(),
         word_ids: FastMap::default(),
+        plain: Vec::new(),
         results: FastMap::default(),
         places: Vec::new(),
         place_ids: FastMap::default(),
@@ -85,6 +90,10 @@ pub(super) fn returns(arena: &mut Arena, program: &Program) -> Result<Id, Undeci
                 Some(Step::To(next)) => Ok(diagrams[*next]),
                 Some(Step::If(condition, yes, no)) => {
                     run.arena.ite(*condition, diagrams[*yes], diagrams[*no])
+                }
+                Some(Step::IfWord(level, (code, k), yes, no)) => {
+                    let (yes, no) = (diagrams[*yes], diagrams[*no]);
+                    compare(run.arena, *level, *code, *k, yes, no)
                 }
                 Some(Step::IfDivides(condition, next)) => run.arena.ite(*condition, diagrams[*next], killed),
                 Some(Step::Ends(diagram)) => Ok(*diagram),
@@ -174,6 +183,11 @@ impl Run<'_> {
         place
     }
 
+    /// The first level of a word that is the token or the number as it is loaded.
+    fn first_level(&self, word: Word) -> Option<u32> {
+        self.plain.iter().find(|(plain, _)| *plain == word).map(|(_, level)| *level)
+    }
+
     fn bits(&self, word: Word) -> Bits {
         // A dead register is read by dead arithmetic only, whose result nobody sees.
         self.words.get(word as usize).copied().unwrap_or([FALSE; 32])
@@ -198,6 +212,10 @@ impl Run<'_> {
             LD_W_ABS => {
                 let bits = word::load(self.arena, k)?;
                 state[A] = self.word(bits);
+                if let (0 | 4, None) = (k, self.first_level(state[A])) {
+                    let levels = if k == 0 { word::NR_LEVELS } else { word::ARCH_LEVELS };
+                    self.plain.push((state[A], levels.start));
+                }
             }
             LD_MEM => state[A] = state[cell],
             LDX_MEM => state[X] = state[cell],
@@ -211,6 +229,16 @@ impl Run<'_> {
                 return Ok(Step::Ends(returned(self.arena, &bits)?));
             }
             JMP_JA => return Ok(Step::To(self.place(next + k as usize, state, live))),
+            JMP_JEQ_K | JMP_JGT_K | JMP_JGE_K if self.first_level(state[A]).is_some() => {
+                let level = self.first_level(state[A]).unwrap_or(0);
+                let mut to = |offset: u8| self.place(next + usize::from(offset), state, live);
+                let (yes, no) = (to(insn.jt), to(insn.jf));
+                return Ok(if yes == no {
+                    Step::To(yes)
+                } else {
+                    Step::IfWord(level, (insn.code, k), yes, no)
+                });
+            }
             code if code & 7 == 5 => {
                 let operand = if by_x { state[X] } else { self.word(word::constant(k)) };
                 let condition = self.condition(code & !0x08, state[A], operand)?;
@@ -274,6 +302,43 @@ impl Run<'_> {
         let word = self.word(bits);
         self.results.insert(key, word);
         Ok(word)
+    }
+}
+
+/// `yes` where the word from `level` on, compared with `k`, passes, `no` elsewhere.
+fn compare(arena: &mut Arena, level: u32, code: u16, k: u32, yes: Id, no: Id) -> Result<Id, Exceeded> {
+    if arena.level(yes).min(arena.level(no)) < level {
+        let bits = word::plain(arena, level)?;
+        let k = word::constant(k);
+        let condition = match code {
+            JMP_JEQ_K => word::equal(arena, &bits, &k),
+            _ => word::exceeds(arena, &bits, &k, code == JMP_JGE_K),
+        }?;
+        return arena.ite(condition, yes, no);
+    }
+    compare_bits(arena, (level, 32), code, k, yes, no)
+}
+
+/// The same along the bits of `k`, of which `left` are left: beside them, only one of the two is left.
+fn compare_bits(
+    arena: &mut Arena,
+    (level, left): (u32, u32),
+    code: u16,
+    k: u32,
+    yes: Id,
+    no: Id,
+) -> Result<Id, Exceeded> {
+    if left == 0 || yes == no {
+        return Ok(if code == JMP_JGT_K { no } else { yes });
+    }
+    let (y, n) = (arena.branches(yes, level), arena.branches(no, level));
+    let below = (level + 1, left - 1);
+    if k >> (left - 1) & 1 == 1 {
+        let one = compare_bits(arena, below, code, k, y.1, n.1)?;
+        arena.node(level, n.0, one)
+    } else {
+        let zero = compare_bits(arena, below, code, k, y.0, n.0)?;
+        arena.node(level, zero, if code == JMP_JEQ_K { n.1 } else { y.1 })
     }
 }
 

@@ -17,7 +17,7 @@ impl Store {
     pub fn witness(&self, diagram: Diagram, wanted: impl Fn(Action) -> bool) -> Option<SeccompData> {
         let wanted = |leaf: Leaf| match leaf {
             Leaf::Ret(ret) => wanted(Action::from_ret(ret)),
-            Leaf::Truth(_) => false,
+            Leaf::Truth(_) | Leaf::Pair(..) => false,
         };
         find(&self.arena, diagram.0, &wanted)
     }
@@ -42,10 +42,33 @@ pub(super) fn find(arena: &Arena, root: Id, wanted: &dyn Fn(Leaf) -> bool) -> Op
         let rest = rest(arena, root, &call);
         leads_to(arena, rest, wanted, &mut leads).then_some((call, rest))
     });
-    let (mut call, mut id) = named.unwrap_or((SeccompData::default(), root));
+    let (call, id) = named.unwrap_or((SeccompData::default(), root));
+    fill(arena, id, call, wanted, &mut leads)
+}
+
+/// The same where token and number of `call` are fixed, and `rest` is left for them.
+pub(super) fn complete(
+    arena: &Arena,
+    rest: Id,
+    call: SeccompData,
+    wanted: &dyn Fn(Leaf) -> bool,
+) -> Option<SeccompData> {
+    let mut leads = FastMap::default();
+    leads_to(arena, rest, wanted, &mut leads).then_some(())?;
+    fill(arena, rest, call, wanted, &mut leads)
+}
+
+/// Sets the bits of `call` that lead from `id` to what is wanted.
+fn fill(
+    arena: &Arena,
+    mut id: Id,
+    mut call: SeccompData,
+    wanted: &dyn Fn(Leaf) -> bool,
+    leads: &mut FastMap<Id, bool>,
+) -> Option<SeccompData> {
     let mut lanes = [0u64; word::LANES as usize];
     while let Some(node) = arena.as_node(id) {
-        let one = !leads_to(arena, node.zero, wanted, &mut leads);
+        let one = !leads_to(arena, node.zero, wanted, leads);
         id = if one { node.one } else { node.zero };
         if !one {
         } else if word::ARCH_LEVELS.contains(&node.level) {

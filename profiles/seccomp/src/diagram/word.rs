@@ -97,6 +97,11 @@ pub(super) fn load(arena: &mut Arena, offset: u32) -> Result<Bits, Exceeded> {
     Ok(bits)
 }
 
+/// The token or the number, by its first level.
+pub(super) fn plain(arena: &mut Arena, level: u32) -> Result<Bits, Exceeded> {
+    load(arena, if level == NR_LEVELS.start { 0 } else { 4 })
+}
+
 pub(super) fn equal(arena: &mut Arena, a: &Bits, b: &Bits) -> Result<Id, Exceeded> {
     let mut all = TRUE;
     for (a, b) in a.iter().zip(b) {

@@ -6,6 +6,7 @@
 mod json;
 mod profile;
 mod read;
+mod write;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ pub use crate::error::ProfileError;
 use crate::kernel::KernelVersion;
 use json::Node;
 use read::At;
+pub use write::{Fate, Rewritten, Unsaid, write};
 
 /// The largest profile that is read, in bytes.
 pub const MAX_BYTES: usize = 8 << 20;

@@ -11,6 +11,7 @@ pub mod output;
 pub mod seccomp_side;
 pub mod table;
 pub mod target;
+pub mod wall;
 
 pub use app::run_main;
 pub use plim_model::text::escape;

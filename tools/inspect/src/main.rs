@@ -10,9 +10,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use plim_model::Snapshot;
-use plim_observe::{Neighbours, Selected, SnapshotOptions};
+use plim_observe::{Neighbours, SnapshotOptions};
 use plim_tools_common::args::{Format, Output};
-use plim_tools_common::target::TargetName;
+use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::target::{Fetched, TargetName, fetch, find_live};
 use plim_tools_common::{exit, output};
 
 const NAME: &str = "plim-inspect";
@@ -36,6 +37,8 @@ struct Args {
     tree: bool,
     #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    confine: ConfineArgs,
 }
 
 fn main() -> ExitCode {
@@ -59,13 +62,13 @@ fn run(args: Args) -> anyhow::Result<u8> {
         }
     }
     let options = SnapshotOptions { already_stopped: false, neighbours };
-    let mut snapshots = Vec::new();
+    let mut gathered = Vec::new();
     if args.all {
         // Those that could not be asked were told above.
         let (targets, _) = plim_observe::all();
         for target in targets {
             match plim_observe::snapshot_with(&target, &options) {
-                Ok(snapshot) => snapshots.push(snapshot),
+                Ok(snapshot) => gathered.push(Gathered::Live(Box::new(snapshot))),
                 // It ended since the list was made: the others are still wanted.
                 Err(error) if !args.output.quiet => {
                     output::to_stderr(format!("{NAME}: {:#}\n", anyhow::Error::from(error)).as_bytes())?;
@@ -75,21 +78,24 @@ fn run(args: Args) -> anyhow::Result<u8> {
         }
     }
     for word in &args.targets {
-        snapshots.push(load(word, &options)?);
+        gathered.push(gather(word, &options)?);
     }
+    let (out, style) = (args.output.destination()?, args.output.style());
+    args.confine.enter(Phase::writing_to(&out))?;
+
+    let snapshots = gathered.into_iter().map(Gathered::snapshot).collect::<anyhow::Result<Vec<_>>>()?;
     let documents: Vec<serde_json::Value> = snapshots.iter().map(Snapshot::to_json).collect();
     if documents.iter().any(|document| document["unknown"].as_array().is_some_and(|list| !list.is_empty())) {
         status = exit::UNOBSERVABLE;
     }
     match args.output.format {
-        Format::Json if args.targets.len() == 1 => args.output.emit_json(&documents[0])?,
-        Format::Json => args.output.emit_json(&documents)?,
-        Format::Table if args.tree => args.output.emit(tree::draw(&snapshots).as_bytes())?,
+        Format::Json if args.targets.len() == 1 => out.emit_json(&documents[0])?,
+        Format::Json => out.emit_json(&documents)?,
+        Format::Table if args.tree => out.emit(tree::draw(&snapshots).as_bytes())?,
         Format::Table => {
-            let style = args.output.style();
             let drawn: Vec<String> =
                 snapshots.iter().map(|snapshot| draw::snapshot(snapshot, style)).collect();
-            args.output.emit(drawn.join("\n").as_bytes())?;
+            out.emit(drawn.join("\n").as_bytes())?;
         }
     }
     if args.all && snapshots.is_empty() && !args.output.quiet {
@@ -98,28 +104,33 @@ fn run(args: Args) -> anyhow::Result<u8> {
     Ok(status)
 }
 
-/// A live target, or a snapshot that was saved.
-fn load(word: &str, options: &SnapshotOptions) -> anyhow::Result<Snapshot> {
-    let selected: Selected = match TargetName::parse(word)? {
-        TargetName::Engine { engine, name } => plim_observe::find(Some(&engine), &name)?,
-        TargetName::Pid(pid) => plim_observe::find(Some("pid"), &pid.to_string())?,
-        TargetName::SelfProcess => plim_observe::find(Some("self"), "")?,
-        TargetName::Host => plim_observe::find(Some("host"), "")?,
-        TargetName::Bare(name) => plim_observe::find(None, &name)?,
-        TargetName::File(path) => {
-            let text = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-            return saved(&text).with_context(|| path.display().to_string());
-        }
-        TargetName::Stdin => {
-            let mut text = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut text).context("read stdin")?;
-            return saved(&text).context("stdin");
-        }
-        TargetName::Preset(name) => anyhow::bail!(
+/// What was read of one target.
+enum Gathered {
+    Live(Box<Snapshot>),
+    Saved(Fetched),
+}
+
+/// Reads a live target, or the file of a snapshot that was saved.
+fn gather(word: &str, options: &SnapshotOptions) -> anyhow::Result<Gathered> {
+    let target = TargetName::parse(word)?;
+    if let TargetName::Preset(name) = &target {
+        anyhow::bail!(
             "preset:{name} is data, not something that runs; inspect shows live targets and saved snapshots"
-        ),
-    };
-    Ok(plim_observe::snapshot_with(&selected, options)?)
+        );
+    }
+    if let Some(fetched) = fetch(&target)? {
+        return Ok(Gathered::Saved(fetched));
+    }
+    Ok(Gathered::Live(Box::new(plim_observe::snapshot_with(&find_live(&target)?, options)?)))
+}
+
+impl Gathered {
+    fn snapshot(self) -> anyhow::Result<Snapshot> {
+        match self {
+            Gathered::Live(snapshot) => Ok(*snapshot),
+            Gathered::Saved(file) => saved(file.bytes()).with_context(|| file.what().to_owned()),
+        }
+    }
 }
 
 fn saved(text: &[u8]) -> anyhow::Result<Snapshot> {

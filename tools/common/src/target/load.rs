@@ -32,6 +32,16 @@ pub struct Fetched {
 }
 
 impl Fetched {
+    /// What was read, for messages: `read FILE`.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// The content.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Recognises and parses the content.
     ///
     /// # Errors

@@ -81,9 +81,33 @@ impl Arena {
         }
     }
 
-    /// Starts an operation with all of its steps.
-    pub(super) fn begin(&mut self) {
+    /// One operation, with steps of its own. If it fails, what it made is taken away again, so that the next one finds room.
+    pub(super) fn attempt<T, E>(&mut self, run: impl FnOnce(&mut Arena) -> Result<T, E>) -> Result<T, E> {
         self.steps = 0;
+        let (nodes, leaves) = (self.nodes.len(), self.leaves.len());
+        let result = run(self);
+        if result.is_err() {
+            self.nodes.truncate(nodes);
+            for leaf in self.leaves.drain(leaves..) {
+                self.leaf_ids.remove(&leaf);
+            }
+            self.cache.fill([NOTHING; 4]);
+            self.rebuild(self.table.len());
+        }
+        result
+    }
+
+    /// The same with at most so many new nodes.
+    pub(super) fn attempt_small<T, E>(
+        &mut self,
+        nodes: usize,
+        run: impl FnOnce(&mut Arena) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let budget = self.budget;
+        self.budget = budget.min(self.nodes.len() + nodes);
+        let result = self.attempt(run);
+        self.budget = budget;
+        result
     }
 
     fn most_steps(&self) -> u64 {
@@ -167,8 +191,15 @@ impl Arena {
     }
 
     fn grow(&mut self) {
-        let mask = self.table.len() * 2 - 1;
-        let mut table = vec![NOTHING; mask + 1];
+        self.rebuild(self.table.len() * 2);
+        if self.cache.len() < LARGEST_CACHE.min(self.table.len()) {
+            self.cache = vec![[NOTHING; 4]; self.cache.len() * 2];
+        }
+    }
+
+    fn rebuild(&mut self, size: usize) {
+        let mask = size - 1;
+        let mut table = vec![NOTHING; size];
         for (id, node) in (0u32..).zip(&self.nodes) {
             let mut slot = slot(node.level, node.zero, node.one) & mask;
             while table[slot] != NOTHING {
@@ -177,9 +208,6 @@ impl Arena {
             table[slot] = id;
         }
         self.table = table;
-        if self.cache.len() < LARGEST_CACHE.min(self.table.len()) {
-            self.cache = vec![[NOTHING; 4]; self.cache.len() * 2];
-        }
     }
 
     /// `then` where `condition` holds, `otherwise` elsewhere.

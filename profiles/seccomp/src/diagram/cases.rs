@@ -34,6 +34,8 @@ impl Case {
 
 /// Most cases, and most values of one argument that are told apart while they are looked for.
 const MOST: usize = 24;
+/// Most nodes for one order of the arguments; a condition that has words needs far fewer.
+const MOST_NODES: usize = 1 << 15;
 
 impl Store {
     /// The calls whose answer is one that is wanted, as cases of which at least one holds; none at all where no call gets one. `rest` is
@@ -41,12 +43,11 @@ impl Store {
     ///
     /// `None` where no short list of comparisons says it: an argument compared with another, or a computation.
     pub fn cases(&mut self, rest: Diagram, arch: Arch, wanted: impl Fn(Action) -> bool) -> Option<Vec<Case>> {
-        self.arena.begin();
         let mut truth = |leaf: Leaf| match leaf {
             Leaf::Ret(ret) => Leaf::Truth(wanted(Action::from_ret(ret))),
             Leaf::Truth(_) | Leaf::Pair(..) => leaf,
         };
-        let condition = self.arena.map(rest.0, &mut truth).ok()?;
+        let condition = self.arena.attempt(|arena| arena.map(rest.0, &mut truth)).ok()?;
         of_condition(&mut self.arena, condition, arch)
     }
 }
@@ -66,8 +67,10 @@ pub(super) fn of_condition(arena: &mut Arena, condition: Id, arch: Arch) -> Opti
     }
     let lanes = lanes(arena, condition);
     let orders = orders(&lanes);
-    let found =
-        orders.into_iter().filter_map(|order| in_order(arena, condition, arch, &order).ok().flatten());
+    let found = orders.into_iter().filter_map(|order| {
+        let cases = arena.attempt_small(MOST_NODES, |arena| in_order(arena, condition, arch, &order));
+        cases.ok().flatten()
+    });
     found.min_by_key(|cases| {
         let length = |case: &Case| 1 + case.terms.iter().map(|term| term.test.length()).sum::<usize>();
         cases.iter().map(length).sum::<usize>()

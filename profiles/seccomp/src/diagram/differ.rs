@@ -23,13 +23,12 @@ impl Difference {
 impl Store {
     /// Where `a` and `b` differ.
     pub(crate) fn difference(&mut self, a: Diagram, b: Diagram) -> Result<Difference, Undecided> {
-        self.arena.begin();
         let mut pair = |x: Leaf, y: Leaf| match (x, y) {
             (Leaf::Ret(x), Leaf::Ret(y)) if x != y => Leaf::Pair(x, y),
             _ => Leaf::Truth(false),
         };
         // A diagram and itself are skipped as a whole.
-        Ok(Difference(self.arena.join_unequal(a.0, b.0, &mut pair)?))
+        Ok(Difference(self.arena.attempt(|arena| arena.join_unequal(a.0, b.0, &mut pair))?))
     }
 
     /// The pairs of answers that occur, in the order of the actions.
@@ -131,9 +130,8 @@ impl Store {
         arch: Arch,
         pair: (Action, Action),
     ) -> Option<Vec<Case>> {
-        self.arena.begin();
         let mut truth = |leaf: Leaf| Leaf::Truth(as_pair(leaf) == Some(pair));
-        let condition = self.arena.map(rest.0, &mut truth).ok()?;
+        let condition = self.arena.attempt(|arena| arena.map(rest.0, &mut truth)).ok()?;
         cases::of_condition(&mut self.arena, condition, arch)
     }
 }

@@ -128,33 +128,7 @@ impl Store {
     /// # Errors
     /// [`Undecided`], with the instruction where one program alone is too much.
     pub fn of_stack(&mut self, stack: &[Program]) -> Result<Diagram, Undecided> {
-        self.arena.begin();
-        let allow = self.constant(Action::Allow).0;
-        let mut all = allow;
-        for program in stack.iter().rev() {
-            let older = symbolic::returns(&mut self.arena, program)?;
-            let rank = |leaf: Leaf| match leaf {
-                Leaf::Ret(ret) => (ret & 0xffff_0000).cast_signed(),
-                Leaf::Truth(_) | Leaf::Pair(..) => i32::MAX,
-            };
-            if all == allow {
-                // Nothing is weaker, and what allows is the same with any data.
-                all = older;
-                continue;
-            }
-            all = self.arena.join(all, older, &mut |newer, older| {
-                if rank(older) < rank(newer) { older } else { newer }
-            })?;
-        }
-        if !self.arena.has_unknown_actions() {
-            return Ok(Diagram(all));
-        }
-        // What kills because it is unknown is told from KILL_PROCESS by its precedence alone, and that has played its part.
-        let known = |leaf: Leaf| match leaf {
-            Leaf::Ret(ret) => Leaf::Ret(Action::from_ret(ret).to_ret()),
-            other => other,
-        };
-        Ok(Diagram(self.arena.map(all, &mut { known })?))
+        self.arena.attempt(|arena| stacked(arena, stack)).map(Diagram)
     }
 
     /// The answers of resolved rules, not by way of a compiled filter: what [`Resolved::decide`] says.
@@ -162,8 +136,7 @@ impl Store {
     /// # Errors
     /// [`Undecided`] when the budget does not suffice.
     pub fn of_resolved(&mut self, resolved: &Resolved) -> Result<Diagram, Undecided> {
-        self.arena.begin();
-        Ok(Diagram(rules::of_resolved(&mut self.arena, resolved)?))
+        Ok(Diagram(self.arena.attempt(|arena| rules::of_resolved(arena, resolved))?))
     }
 
     /// The answer to one call.
@@ -213,15 +186,38 @@ impl Store {
         b: Diagram,
         mut join: impl FnMut(Action, Action) -> Action,
     ) -> Result<Diagram, Undecided> {
-        self.arena.begin();
         let mut joined = |x: Leaf, y: Leaf| match (x, y) {
             (Leaf::Ret(x), Leaf::Ret(y)) => {
                 Leaf::Ret(join(Action::from_ret(x), Action::from_ret(y)).to_ret())
             }
             (other, _) => other,
         };
-        Ok(Diagram(self.arena.join(a.0, b.0, &mut joined)?))
+        Ok(Diagram(self.arena.attempt(|arena| arena.join(a.0, b.0, &mut joined))?))
     }
+}
+
+fn stacked(arena: &mut Arena, stack: &[Program]) -> Result<Id, Undecided> {
+    let allow = arena.leaf(Leaf::Ret(Action::Allow.to_ret()));
+    let mut all = allow;
+    for program in stack.iter().rev() {
+        let older = symbolic::returns(arena, program)?;
+        let rank = |leaf: Leaf| match leaf {
+            Leaf::Ret(ret) => (ret & 0xffff_0000).cast_signed(),
+            Leaf::Truth(_) | Leaf::Pair(..) => i32::MAX,
+        };
+        let mut stronger = |newer, older| if rank(older) < rank(newer) { older } else { newer };
+        // Nothing is weaker than to allow, and what allows is the same with any data.
+        all = if all == allow { older } else { arena.join(all, older, &mut stronger)? };
+    }
+    if !arena.has_unknown_actions() {
+        return Ok(all);
+    }
+    // What kills because it is unknown is told from KILL_PROCESS by its precedence alone, and that has played its part.
+    let known = |leaf: Leaf| match leaf {
+        Leaf::Ret(ret) => Leaf::Ret(Action::from_ret(ret).to_ret()),
+        other => other,
+    };
+    Ok(arena.map(all, &mut { known })?)
 }
 
 #[cfg(test)]

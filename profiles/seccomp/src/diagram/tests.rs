@@ -161,6 +161,13 @@ fn a_budget_is_kept_and_what_exceeds_it_is_named() {
     let undecided = store.of_program(&product).unwrap_err();
     assert_eq!(undecided.instruction, Some(3));
     assert!(store.nodes() <= 20_000);
+    // The store is as it was before, and of use.
+    assert_eq!(store.nodes(), 0);
+    let compare =
+        program(&[(LD_W_ABS, 0, 0, 0), (JMP_JEQ_K, 0, 1, 1), (RET_K, 0, 0, 0), (RET_K, 0, 0, 0x7fff_0000)]);
+    let one = store.of_program(&compare).unwrap();
+    assert_eq!(store.of_program(&product).unwrap_err(), undecided);
+    assert_eq!(store.of_program(&compare).unwrap(), one);
     assert!(undecided.to_string().starts_with("undecided at instruction 3: "), "{undecided}");
 }
 

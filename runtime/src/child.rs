@@ -32,6 +32,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) namespaces: &'a namespaces::Plan,
     pub(crate) root: rootfs::Plan<'a>,
     pub(crate) stdio: &'a Stdio,
+    /// Standard output leads to the log, through a pipe of the launcher's.
+    pub(crate) logged: bool,
     /// A filter will come with the word to start.
     pub(crate) filter_follows: bool,
     /// The launcher's executable, which must not run in the container.
@@ -90,6 +92,11 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
         enter_apparmor(&procfs, profile)?;
     }
     setup.stdio.apply()?;
+    if setup.logged {
+        // So that the command may open /dev/stdout, which asks for the pipe's permission (runc fixStdioPermissions).
+        nix::unistd::fchown(std::io::stdout(), Some(Uid::from_raw(process.user.uid)), None)
+            .during(|| format!("give the pipe for the log to user {}", process.user.uid))?;
+    }
     let root = rootfs::build(&setup.root, || join_cgroups(setup))?;
     let terminal =
         if process.terminal { Some(pty::open(&root, &setup.channel, process.user.uid)?) } else { None };

@@ -19,7 +19,7 @@ use crate::janitor::Janitor;
 use crate::made::{BlockedSignals, Made, cgroup_error};
 use crate::rootfs::mounts::CgroupView;
 use crate::rootfs::{self, overlay};
-use crate::running::Created;
+use crate::running::{Created, Output};
 use crate::state::{self, Places};
 use crate::stdio::{Stdio, Stream};
 use crate::sys::{self, Forked};
@@ -61,9 +61,10 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
         signals,
     };
     // A log is opened before the child, which inherits it; else the child need not wait for the state directory.
+    let mut collector = None;
     if stdio.wants_log() {
         made.claim(config, &removal)?;
-        stdio.open_log(&places.directory)?;
+        collector = Some(stdio.open_log(&places.directory)?);
     }
     // v2: the child is born in its cgroup.
     let born_in = cgroups.as_ref().map(|plan| part(plan, true).create()).transpose().map_err(cgroup_error)?;
@@ -76,6 +77,7 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
         namespaces: &checked.namespaces,
         root: root_plan(config, &checked, &mountinfo, &places.directory, cgroups.as_ref())?,
         stdio: &stdio,
+        logged: collector.is_some(),
         filter_follows: config.seccomp.is_some(),
         own_executable: Identity::of_self()?,
         init,
@@ -106,12 +108,13 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
         directory.write(&describe(config, pid, handles.iter().flatten())?)?;
     }
     let terminal = await_ready(&ours, &made)?;
-    let log = match stdio.stdout {
-        Stream::Descriptor(fd) if config.process.terminal => Some(fd),
-        _ => None,
-    };
     let input = matches!(stdio.stdin, Stream::Inherit);
-    Ok(Created { made, channel: ours, terminal, log, input, rlimits: checked.rlimits, filter })
+    let output = match (collector, stdio.stdout) {
+        (Some(collector), _) => Output::Log(collector),
+        (None, Stream::Descriptor(fd)) => Output::Descriptor(fd),
+        _ => Output::Inherited,
+    };
+    Ok(Created { made, channel: ours, terminal, output, input, rlimits: checked.rlimits, filter })
 }
 
 fn plan_cgroups(config: &ContainerConfig, mountinfo: &[u8]) -> Result<Option<cgroup::Plan>> {

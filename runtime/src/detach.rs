@@ -11,7 +11,8 @@ use crate::stdio::Stdio;
 use crate::sys::{self, Forked};
 
 /// Makes and starts a container under a monitor process of its own session, which waits for it and clears it away.
-/// Output goes to the file `log` in its state directory as long as it runs. Returns when the command was executed.
+/// Its last output, 1 to 2 MiB of it, is in the files `log.1` and `log` in its state directory as long as it runs. Returns
+/// when the command was executed.
 ///
 /// Call it from a process with one thread, as [`crate::create`].
 ///

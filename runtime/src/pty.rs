@@ -10,6 +10,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::channel::{Channel, Message};
 use crate::error::{During, Result};
+use crate::log::Log;
 use crate::rootfs::dev;
 use crate::rootfs::resolve::Root;
 use crate::sys;
@@ -60,28 +61,50 @@ impl Drop for Raw {
     }
 }
 
+/// Where the terminal's output goes.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// A stream of the launcher's, or of its caller's choice.
+    File(File),
+    /// The container's log.
+    Log(Log),
+}
+
+impl Sink {
+    pub(crate) fn standard_output() -> Result<Sink> {
+        duplicate(std::io::stdout().as_fd()).map(Sink::File)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Sink::File(file) => file.write_all(bytes).and_then(|()| file.flush()),
+            Sink::Log(log) => log.write_all(bytes),
+        }
+    }
+}
+
+fn duplicate(fd: BorrowedFd<'_>) -> Result<File> {
+    fd.try_clone_to_owned().map(File::from).during(|| "duplicate a standard stream for the terminal")
+}
+
 /// Copies between the launcher's standard streams and the container's terminal.
 #[derive(Debug)]
 pub(crate) struct Relay {
     master: File,
     stdin: Option<File>,
-    stdout: File,
+    stdout: Sink,
     raw: Option<Raw>,
     open: bool,
 }
 
 impl Relay {
-    /// Takes the master side. Output goes to `log`, or to standard output; with `input`, standard input is copied and
-    /// put into raw mode when it is a terminal.
-    pub(crate) fn new(master: OwnedFd, log: Option<OwnedFd>, input: bool) -> Result<Relay> {
-        let duplicate = |fd: BorrowedFd<'_>| {
-            fd.try_clone_to_owned().map(File::from).during(|| "duplicate a standard stream for the terminal")
-        };
+    /// Takes the master side. With `input`, standard input is copied and put into raw mode when it is a terminal.
+    pub(crate) fn new(master: OwnedFd, stdout: Sink, input: bool) -> Result<Relay> {
         let stdin = if input { Some(duplicate(std::io::stdin().as_fd())?) } else { None };
         let relay = Relay {
             master: File::from(master),
             stdin,
-            stdout: log.map_or_else(|| duplicate(std::io::stdout().as_fd()), |log| Ok(File::from(log)))?,
+            stdout,
             open: true,
             raw: input.then(Raw::enter).flatten(),
         };
@@ -91,7 +114,12 @@ impl Relay {
 
     /// The window changed.
     pub(crate) fn resize(&self) {
-        let from = self.raw.as_ref().map_or_else(|| self.stdout.as_fd(), |raw| raw.terminal.as_fd());
+        let from = match (&self.raw, &self.stdout) {
+            (Some(raw), _) => raw.terminal.as_fd(),
+            (None, Sink::File(file)) => file.as_fd(),
+            // A log has no size.
+            (None, Sink::Log(_)) => return,
+        };
         sys::copy_window_size(from, self.master.as_fd());
     }
 
@@ -114,7 +142,7 @@ impl Relay {
         self.open = match self.master.read(&mut buffer) {
             // EIO: every slave side is closed (tty_ioctl(4) does not say so, the kernel does).
             Ok(0) => false,
-            Ok(length) => self.stdout.write_all(&buffer[..length]).and_then(|()| self.stdout.flush()).is_ok(),
+            Ok(length) => self.stdout.write_all(&buffer[..length]).is_ok(),
             Err(error) => error.raw_os_error() == Some(Errno::EINTR as i32),
         };
     }

@@ -14,8 +14,9 @@ use crate::channel::{Channel, Message};
 use crate::credentials::Filter;
 use crate::error::{During, Result, RuntimeError};
 use crate::init::NOT_PASSED_ON;
+use crate::log::Collector;
 use crate::made::Made;
-use crate::pty::Relay;
+use crate::pty::{Relay, Sink};
 use crate::sys;
 
 /// How the command ended.
@@ -37,13 +38,24 @@ impl Exit {
     }
 }
 
+/// What the launcher has to do with standard output.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// It is the launcher's own; a terminal is copied there.
+    Inherited,
+    /// A terminal is copied there.
+    Descriptor(OwnedFd),
+    /// What comes through the pipe, or from a terminal, is copied to the log.
+    Log(Collector),
+}
+
 /// A container that has everything but its command running. Dropping it clears it away.
 #[derive(Debug)]
 pub struct Created {
     pub(crate) made: Made,
     pub(crate) channel: Channel,
     pub(crate) terminal: Option<OwnedFd>,
-    pub(crate) log: Option<OwnedFd>,
+    pub(crate) output: Output,
     pub(crate) input: bool,
     pub(crate) rlimits: Vec<(String, u32, u64, u64)>,
     pub(crate) filter: Option<Filter>,
@@ -128,9 +140,21 @@ impl Created {
                 ));
             }
         }
-        let Created { made, terminal, input, log, .. } = self;
-        let relay = terminal.map(|master| Relay::new(master, log, input)).transpose()?;
-        Ok(Running { made, relay })
+        let Created { made, terminal, input, output, .. } = self;
+        let (relay, collector) = match (terminal, output) {
+            (Some(master), Output::Inherited) => {
+                (Some(Relay::new(master, Sink::standard_output()?, input)?), None)
+            }
+            (Some(master), Output::Descriptor(fd)) => {
+                (Some(Relay::new(master, Sink::File(fd.into()), input)?), None)
+            }
+            (Some(master), Output::Log(collector)) => {
+                (Some(Relay::new(master, Sink::Log(collector.into_log()), input)?), None)
+            }
+            (None, Output::Log(collector)) => (None, Some(collector)),
+            (None, _) => (None, None),
+        };
+        Ok(Running { made, relay, collector })
     }
 }
 
@@ -139,6 +163,7 @@ impl Created {
 pub struct Running {
     made: Made,
     relay: Option<Relay>,
+    collector: Option<Collector>,
 }
 
 impl Running {
@@ -167,6 +192,11 @@ impl Running {
         if let Some(relay) = &mut self.relay {
             relay.drain();
         }
+        if let Some(collector) = &mut self.collector {
+            // Twice the capacity: what was in the pipe, and a last byte of whoever is being killed.
+            collector.copy();
+            collector.copy();
+        }
         // The terminal first: whatever comes after may talk to it.
         self.relay = None;
         self.made.clear_up()?;
@@ -185,12 +215,15 @@ impl Running {
             let stdin = relay.filter(|relay| relay.is_open()).and_then(Relay::stdin);
             fds.extend(master.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
             fds.extend(stdin.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            // A container has a terminal or a pipe to the log, never both.
+            let pipe = self.collector.as_ref().and_then(Collector::pipe);
+            fds.extend(pipe.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
             match poll(&mut fds, PollTimeout::NONE) {
                 Err(Errno::EINTR) => continue,
                 other => other.map(drop).during(|| "wait for the container")?,
             }
             let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-            let has_master = master.is_some();
+            let (has_master, has_pipe) = (master.is_some(), pipe.is_some());
             if ready[1] {
                 while let Some(signal) = self.made.signals.next() {
                     if signal == libc::SIGWINCH
@@ -203,6 +236,12 @@ impl Running {
                         let _ = sys::pidfd_send_signal(pidfd.as_fd(), signal);
                     }
                 }
+            }
+            if let Some(collector) = &mut self.collector
+                && has_pipe
+                && ready[2]
+            {
+                collector.copy();
             }
             if let Some(relay) = &mut self.relay {
                 if has_master && ready[2] {

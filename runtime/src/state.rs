@@ -6,6 +6,7 @@
 //!   ID/                         0711; locked (flock(2)) as long as the launcher or its janitor lives
 //!     state.json                0600; plim_model::state::ContainerState, written when the container is made
 //!     cgroups.json              what has to be removed, written before it is made
+//!     log, log.1                0600; the output of a detached container ([`crate::log`])
 //! ```
 //!
 //! The lock on a container's directory is what tells a living one from a stale one: the kernel drops it with the last
@@ -26,6 +27,7 @@ use plim_model::state::ContainerState;
 use crate::cgroup::Removal;
 use crate::config::ContainerConfig;
 use crate::error::{During, Result, RuntimeError};
+use crate::log;
 
 const NAMES: &str = ".names";
 const REMOVAL: &str = "cgroups.json";
@@ -69,7 +71,7 @@ impl Places {
         if fs::read_link(&self.name).is_ok_and(|start| start.to_str() == Some(start_of(&id))) {
             let _ = fs::remove_file(&self.name);
         }
-        for file in ["state.json", REMOVAL, ".state.json.new", "log"] {
+        for file in ["state.json", REMOVAL, ".state.json.new"].into_iter().chain(log::FILES) {
             let _ = fs::remove_file(self.directory.join(file));
         }
         let _ = fs::remove_dir(&self.directory);

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::error::{During, Result};
+use crate::log::{Collector, Log};
 
 /// One standard stream.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub enum Stream {
     Null,
     /// This descriptor.
     Descriptor(OwnedFd),
-    /// Appended to the file `log` in the container's state directory.
+    /// Copied by the launcher to the file `log` in the container's state directory, the last 1 to 2 MiB of it.
     Log,
 }
 
@@ -57,18 +57,15 @@ impl Stdio {
         [&self.stdin, &self.stdout, &self.stderr].into_iter().any(|stream| matches!(stream, Stream::Log))
     }
 
-    /// Opens the log, if one is wanted, in the state directory.
-    pub(crate) fn open_log(&mut self, directory: &Path) -> Result<()> {
+    /// Makes the log in the state directory and puts the pipe that leads there in the place of each [`Stream::Log`].
+    pub(crate) fn open_log(&mut self, directory: &Path) -> Result<Collector> {
+        let (collector, pipe) = Collector::new(Log::new(directory)?)?;
         for stream in [&mut self.stdin, &mut self.stdout, &mut self.stderr] {
             if matches!(stream, Stream::Log) {
-                let path = directory.join("log");
-                let mut options = File::options();
-                options.create(true).append(true).mode(0o600);
-                let file = options.open(&path).during(|| format!("open {}", path.display()))?;
-                *stream = Stream::Descriptor(file.into());
+                *stream = Stream::Descriptor(pipe.try_clone().during(|| "duplicate the pipe for the log")?);
             }
         }
-        Ok(())
+        Ok(collector)
     }
 
     /// The numbers of the descriptors given.

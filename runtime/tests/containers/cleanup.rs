@@ -154,6 +154,27 @@ fn detached() {
     assert_eq!(std::fs::read_to_string(log).expect("a log"), "said\n");
     assert!(Path::new(&format!("/proc/{pid}")).exists());
     until_gone(&config);
+    // A user other than root may open what its output goes to.
+    let mut config = script("echo by-name > /dev/stdout; echo again > /dev/stderr; sleep 0.3");
+    config.process.user.uid = 1000;
+    plim_runtime::run_detached(&config).expect("a container");
+    let log = plim_runtime::state_directory().join(&config.id).join("log");
+    std::thread::sleep(Duration::from_millis(150));
+    assert_eq!(std::fs::read_to_string(log).expect("a log"), "by-name\nagain\n");
+    until_gone(&config);
+    // A lot of output is no lot of memory, and the last of it is there.
+    let config = script("yes | head -c 5000000; echo the-last; sleep 0.5");
+    plim_runtime::run_detached(&config).expect("a container");
+    let directory = plim_runtime::state_directory().join(&config.id);
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap_or_default();
+    let start = std::time::Instant::now();
+    while !read("log").ends_with("the-last\n") {
+        assert!(start.elapsed() < Duration::from_secs(10), "the output does not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(read("log.1").len(), 1 << 20);
+    assert!(read("log").len() <= 1 << 20);
+    until_gone(&config);
     let error =
         plim_runtime::run_detached(&crate::support::config(&["no-such-command"])).expect_err("an error");
     assert_eq!(error.exit_code(), 127);

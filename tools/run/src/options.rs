@@ -118,8 +118,8 @@ pub(crate) struct Options {
     #[arg(short, long, help_heading = PROCESS)]
     pub(crate) tty: bool,
 
-    /// Run in the background and print the container's id; its output goes to the file log beside its state in
-    /// /run/plim/ID, as long as it runs
+    /// Run in the background and print the container's id; the last 1 to 2 MiB of its output are in the files log.1 and
+    /// log beside its state in /run/plim/ID, as long as it runs
     #[arg(short, long, help_heading = PROCESS)]
     pub(crate) detach: bool,
 

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod args;
+pub mod calls;
 pub mod confine;
 pub mod exit;
 pub mod facts;

@@ -8,6 +8,7 @@ use plim_model::{CapabilitySet, Observed};
 use plim_observe::Selected;
 use plim_seccomp::bpf::Program;
 use plim_seccomp::compile::compile;
+use plim_seccomp::diagram::{Diagram, Store};
 use plim_seccomp::dialect::Written;
 use plim_seccomp::resolve::{Facts, Resolved, SkipReason, resolve};
 
@@ -172,6 +173,18 @@ impl Meaning {
             Meaning::Rules(resolved) => Ok(vec![compile(resolved)?]),
             Meaning::Stack(programs) => Ok(programs.clone()),
         }
+    }
+
+    /// The exact meaning.
+    ///
+    /// # Errors
+    /// Beyond the store's budget: ends the tool with [`exit::UNOBSERVABLE`]. `name` is for the message.
+    pub fn diagram(&self, store: &mut Store, name: &str) -> anyhow::Result<Diagram> {
+        let diagram = match self {
+            Meaning::Rules(resolved) => store.of_resolved(resolved),
+            Meaning::Stack(programs) => store.of_stack(programs),
+        };
+        Ok(diagram.with_context(|| name.to_owned()).or_status(exit::UNOBSERVABLE)?)
     }
 
     /// What a person should hear: names that have no effect because no architecture has them.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod pair;
 mod shapes;
 mod verbs;
 
@@ -29,7 +30,10 @@ not hold; 2 usage or bad input; 3 something could not be observed or decided";
 
 #[derive(Subcommand)]
 enum Verb {
+    Show(verbs::show::Args),
     Eval(verbs::eval::Args),
+    Subset(verbs::claim::SubsetArgs),
+    Equal(verbs::claim::EqualArgs),
     Compile(verbs::compile::Args),
     Disasm(verbs::disasm::Args),
     Dump(verbs::dump::Args),
@@ -38,6 +42,9 @@ enum Verb {
 
 fn main() -> ExitCode {
     plim_tools_common::run_main(NAME, |args: Args| match args.verb {
+        Verb::Show(args) => verbs::show::run(&args),
+        Verb::Subset(args) => verbs::claim::subset(&args),
+        Verb::Equal(args) => verbs::claim::equal(&args),
         Verb::Eval(args) => verbs::eval::run(&args),
         Verb::Compile(args) => verbs::compile::run(&args),
         Verb::Disasm(args) => verbs::disasm::run(&args),

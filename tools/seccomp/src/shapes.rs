@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use plim_seccomp::bpf::Program;
 use plim_seccomp::disasm::disassemble;
-use plim_seccomp::{Arch, syscalls};
+use plim_seccomp::exact::{self, Verdict};
+use plim_seccomp::interpret::SeccompData;
+use plim_seccomp::{Action, Arch, SyscallNr, syscalls};
+use plim_tools_common::calls::{AllCalls, ArchCalls, CallAnswer};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -103,4 +106,197 @@ fn filter(program: &Program) -> Filter {
         })
         .collect();
     Filter { instructions }
+}
+
+/// An action by OCI's name.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ActionShape {
+    /// `SCMP_ACT_ERRNO`.
+    action: &'static str,
+    /// The error's name, its number where it has none, or the number of SCMP_ACT_TRACE.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<ErrnoShape>,
+}
+
+/// An error.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+enum ErrnoShape {
+    /// `EPERM`.
+    Name(&'static str),
+    /// One without a name.
+    Number(u16),
+}
+
+impl From<Action> for ActionShape {
+    fn from(action: Action) -> ActionShape {
+        let errno = match action {
+            Action::Errno(errno) => {
+                Some(errno.name().map_or(ErrnoShape::Number(errno.number()), ErrnoShape::Name))
+            }
+            Action::Trace(data) => Some(ErrnoShape::Number(data)),
+            _ => None,
+        };
+        ActionShape { action: action.name(), errno }
+    }
+}
+
+/// `subset` and `equal` with `--format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Claim {
+    /// [`FORMAT`].
+    format: &'static str,
+    /// Whether it holds, for every call.
+    holds: bool,
+    /// A call for which it does not.
+    witness: Option<Counterexample>,
+}
+
+/// A call that two sides answer differently.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Counterexample {
+    #[serde(flatten)]
+    call: Call,
+    /// The first side's answer.
+    a: ActionShape,
+    /// The second side's answer.
+    b: ActionShape,
+}
+
+/// One call, as `eval` reads it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Call {
+    /// `x86_64`, `i386`, `x32`, `aarch64`, …, or the audit token in hexadecimal.
+    arch: String,
+    /// The call's name, where the number has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    syscall: Option<&'static str>,
+    /// The number; x32's carry bit 30.
+    nr: u32,
+    /// The arguments in hexadecimal.
+    args: [String; 6],
+}
+
+impl From<&SeccompData> for Call {
+    fn from(call: &SeccompData) -> Call {
+        let arch = Arch::from_audit_token(call.arch, call.nr);
+        Call {
+            arch: arch.map_or_else(|| format!("{:#x}", call.arch), |arch| arch.name().to_owned()),
+            syscall: arch.and_then(|arch| syscalls::name(arch, SyscallNr(call.nr))),
+            nr: call.nr,
+            args: call.args.map(|argument| format!("{argument:#x}")),
+        }
+    }
+}
+
+/// `x86_64 socket(0x26, 0x3)`: the arguments up to the last that is not 0.
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let used = self.args.iter().rposition(|argument| argument != "0x0").map_or(0, |last| last + 1);
+        let args = self.args[..used].join(", ");
+        match self.syscall {
+            Some(name) => write!(f, "{} {name}({args})", self.arch),
+            None => write!(f, "{} {}({args})", self.arch, self.nr),
+        }
+    }
+}
+
+impl Claim {
+    pub(crate) fn of(verdict: &Verdict) -> Claim {
+        let witness = verdict.witness.map(|exact::Witness { call, a, b }| Counterexample {
+            call: Call::from(&call),
+            a: a.into(),
+            b: b.into(),
+        });
+        Claim { format: FORMAT, holds: verdict.holds, witness }
+    }
+}
+
+/// `show --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Show {
+    /// [`FORMAT`].
+    format: &'static str,
+    /// As it was named.
+    target: String,
+    /// The architectures that are treated in a way of their own.
+    arches: Vec<ShowArch>,
+    /// What calls of every other architecture get.
+    elsewhere: Vec<ShowCase>,
+}
+
+/// One architecture.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ShowArch {
+    /// `SCMP_ARCH_X86_64`.
+    arch: &'static str,
+    /// Every call with a name, by name.
+    calls: Vec<ShowCall>,
+    /// The other numbers.
+    unnamed: Vec<ShowUnnamed>,
+}
+
+/// One call.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ShowCall {
+    /// Its name.
+    syscall: &'static str,
+    /// Its number.
+    nr: u32,
+    /// One case for an unconditional call, else one for each answer.
+    cases: Vec<ShowCase>,
+}
+
+/// Numbers without a name that are treated alike.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ShowUnnamed {
+    /// The lowest.
+    first: u32,
+    /// The highest.
+    last: u32,
+    /// As for a call with a name.
+    cases: Vec<ShowCase>,
+}
+
+/// One answer, and when it is given.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ShowCase {
+    /// The condition on the arguments; `null` in a single case for every call, and in one of several where no comparison of single
+    /// arguments says it.
+    when: Option<String>,
+    #[serde(flatten)]
+    answer: ActionShape,
+}
+
+impl Show {
+    pub(crate) fn of(target: &str, all: &AllCalls) -> Show {
+        Show {
+            format: FORMAT,
+            target: target.to_owned(),
+            arches: all.arches.iter().map(show_arch).collect(),
+            elsewhere: show_cases(&all.elsewhere),
+        }
+    }
+}
+
+fn show_arch(arch: &ArchCalls) -> ShowArch {
+    let calls = arch.calls.iter().map(|call| ShowCall {
+        syscall: call.name,
+        nr: call.number.0,
+        cases: show_cases(&call.answer),
+    });
+    let unnamed = arch.unnamed.iter().map(|unnamed| ShowUnnamed {
+        first: unnamed.first,
+        last: unnamed.last,
+        cases: show_cases(&unnamed.answer),
+    });
+    ShowArch { arch: arch.arch.scmp_name(), calls: calls.collect(), unnamed: unnamed.collect() }
+}
+
+fn show_cases(answer: &CallAnswer) -> Vec<ShowCase> {
+    let case = |case: &plim_tools_common::calls::Case| ShowCase {
+        when: case.when.clone(),
+        answer: case.action.into(),
+    };
+    answer.cases.iter().map(case).collect()
 }

@@ -33,7 +33,7 @@ fn words(out: &mut String, block: &Block) {
     let told: Vec<&Cell> = block
         .cells
         .iter()
-        .filter(|cell| if is_diff { cell.is_changed() } else { cell.answer.is_conditional() })
+        .filter(|cell| if is_diff { cell.changed } else { cell.answer.is_conditional() })
         .collect();
     if told.is_empty() {
         return;

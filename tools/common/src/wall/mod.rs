@@ -45,6 +45,8 @@ pub struct Cell {
     pub answer: Answer,
     /// What the first side of a difference answers.
     pub before: Option<Answer>,
+    /// Whether the two sides of a difference answer differently; the words may be the same where conditions cannot be said.
+    pub changed: bool,
 }
 
 /// What is answered to one call.
@@ -89,11 +91,6 @@ impl Answer {
 }
 
 impl Cell {
-    /// Whether the two sides of a difference answer differently.
-    pub fn is_changed(&self) -> bool {
-        self.before.as_ref().is_some_and(|before| *before != self.answer)
-    }
-
     /// What a pointer that rests on the cell is told.
     fn words(&self) -> Vec<String> {
         let name = match self.number {
@@ -102,7 +99,7 @@ impl Cell {
         };
         let mut lines = vec![name];
         match &self.before {
-            Some(before) if self.is_changed() => {
+            Some(before) if self.changed => {
                 lines.push("A:".to_owned());
                 lines.extend(before.lines());
                 lines.push("B:".to_owned());
@@ -118,7 +115,7 @@ impl Block {
     /// How many calls get what, in words.
     fn summary(&self) -> String {
         if self.cells.iter().any(|cell| cell.before.is_some()) {
-            let changed = self.cells.iter().filter(|cell| cell.is_changed()).count();
+            let changed = self.cells.iter().filter(|cell| cell.changed).count();
             return format!("{changed} of {} calls differ", self.cells.len());
         }
         let conditional = self.cells.iter().filter(|cell| cell.answer.is_conditional()).count();

@@ -177,7 +177,7 @@ fn draw_block(out: &mut String, y: usize, block: &Block) -> usize {
 }
 
 fn draw_cell(out: &mut String, x: usize, y: usize, cell: &Cell) {
-    let changed = cell.is_changed();
+    let changed = cell.changed;
     let class = if cell.before.is_some() && !changed { "cell same" } else { "cell" };
     let words: Vec<String> = cell.words().iter().map(|line| escape(line)).collect();
     let _ = write!(out, "<g class=\"{class}\"><title>{}</title>", words.join("\n"));

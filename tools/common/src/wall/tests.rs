@@ -3,7 +3,7 @@ use plim_seccomp::Errno;
 use super::*;
 
 fn cell(name: &str, number: u32, answer: Answer) -> Cell {
-    Cell { name: name.to_owned(), number: Some(number), answer, before: None }
+    Cell { name: name.to_owned(), number: Some(number), answer, before: None, changed: false }
 }
 
 fn wall() -> Wall {
@@ -90,6 +90,7 @@ fn in_a_difference_the_changed_cells_stand_out() {
         cell.before = Some(cell.answer.clone());
     }
     wall.blocks[0].cells[2].before = Some(Answer::always(Action::Allow));
+    wall.blocks[0].cells[2].changed = true;
     let text = svg(&wall);
     assert_well_formed(&text);
     assert_eq!(text.matches("class=\"cell same\"").count(), 3);

@@ -1,7 +1,9 @@
 //! One file for each verb.
 
+pub(crate) mod claim;
 pub(crate) mod compile;
 pub(crate) mod disasm;
 pub(crate) mod dump;
 pub(crate) mod eval;
+pub(crate) mod show;
 pub(crate) mod table;

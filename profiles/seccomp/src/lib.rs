@@ -21,6 +21,7 @@ pub mod disasm;
 pub mod errno;
 mod error;
 pub mod exact;
+pub mod installed;
 pub mod interpret;
 pub mod kernel;
 mod oci;

@@ -157,7 +157,8 @@ pub fn resolve(written: &Written, facts: &Facts) -> Result<Option<Resolved>, Pro
     let mut collected: Vec<Collected<'_>> =
         arches.iter().map(|arch| Collected { arch: *arch, highest: None, rules: Vec::new() }).collect();
     let mut skipped = Vec::new();
-    for entry in written.rules.iter().filter(|entry| applies(entry, written.dialect, facts)) {
+    let kernel_counts = written.dialect != Dialect::Podman;
+    for entry in written.rules.iter().filter(|entry| applies(entry, kernel_counts, true, facts)) {
         for (index, name) in entry.names.iter().enumerate() {
             let pointer = || format!("{}/names/{index}", entry.pointer);
             let Some(known) = KnownName::find(name) else {
@@ -225,7 +226,7 @@ fn unknown_name(name: &str, pointer: String, nearest: Option<&str>) -> ProfileEr
     }
 }
 
-fn arches(written: &Written, facts: &Facts) -> Result<BTreeSet<Arch>, ProfileError> {
+pub(crate) fn arches(written: &Written, facts: &Facts) -> Result<BTreeSet<Arch>, ProfileError> {
     let (listed, place): (&[Arch], _) = match &written.architectures {
         Architectures::Native => (&[], ""),
         Architectures::List(list) => (list, "/architectures"),
@@ -246,15 +247,16 @@ fn arches(written: &Written, facts: &Facts) -> Result<BTreeSet<Arch>, ProfileErr
     Ok(listed.iter().copied().chain([native]).collect())
 }
 
-/// Whether an entry holds for this machine and container.
-fn applies(entry: &WrittenRule, dialect: Dialect, facts: &Facts) -> bool {
+/// Whether an entry holds for this machine and container. `host_is_named`: whoever reads the profile has a word for the machine's
+/// architecture.
+pub(crate) fn applies(entry: &WrittenRule, kernel_counts: bool, host_is_named: bool, facts: &Facts) -> bool {
     let (includes, excludes) = (&entry.includes, &entry.excludes);
     let new_enough = |oldest: KernelVersion| facts.kernel >= oldest;
-    let kernel_counts = dialect != Dialect::Podman;
-    let excluded = excludes.arches.contains(&facts.arch)
+    let names_host = |arches: &[Arch]| host_is_named && arches.contains(&facts.arch);
+    let excluded = names_host(&excludes.arches)
         || !excludes.caps.intersection(facts.caps).is_empty()
         || (kernel_counts && excludes.min_kernel.is_some_and(new_enough));
-    let included = (includes.arches.is_empty() || includes.arches.contains(&facts.arch))
+    let included = (includes.arches.is_empty() || names_host(&includes.arches))
         && includes.caps.difference(facts.caps).is_empty()
         && (!kernel_counts || includes.min_kernel.is_none_or(new_enough));
     included && !excluded
@@ -377,7 +379,7 @@ impl Resolved {
 }
 
 /// ENOSYS by the architecture's own number.
-fn enosys(arch: Arch) -> Errno {
+pub(crate) fn enosys(arch: Arch) -> Errno {
     match arch {
         Arch::Mips | Arch::Mips64 | Arch::Mips64n32 | Arch::Mipsel | Arch::Mipsel64 | Arch::Mipsel64n32 => {
             Errno::clamped(89)

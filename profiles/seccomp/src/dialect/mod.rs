@@ -101,8 +101,12 @@ pub struct Scope {
 pub struct WrittenRule {
     /// The calls, in the order of the text.
     pub names: Vec<String>,
+    /// The name stands in `name`, which only Docker and Podman read, and not in `names`.
+    pub name_alone: bool,
     /// The action, its error number filled in (EPERM when none is written, as every engine does).
     pub action: Action,
+    /// The action for a reader that knows error numbers and not Podman's error names.
+    pub action_by_number: Action,
     /// All of these must hold, except that a rule which names one argument twice means any of them
     /// (see [`crate::resolve::resolve`]).
     pub conditions: Vec<Condition>,
@@ -123,6 +127,8 @@ pub struct Written {
     pub dialect: Dialect,
     /// What happens to calls that no rule names. `None`: neither a default nor a rule is written, which turns seccomp off.
     pub default_action: Option<Action>,
+    /// The same for a reader that knows error numbers and not Podman's error names.
+    pub default_by_number: Option<Action>,
     /// Architectures.
     pub architectures: Architectures,
     /// Flags for seccomp(2), sorted.
@@ -177,6 +183,7 @@ fn unconfined() -> Written {
     Written {
         dialect: Dialect::Oci,
         default_action: None,
+        default_by_number: None,
         architectures: Architectures::Native,
         flags: Vec::new(),
         listener_path: None,

@@ -63,9 +63,13 @@ pub(super) fn read(top: &At<'_, '_>, dialect: Option<Dialect>) -> Result<Written
         None => Vec::new(),
         Some(list) => list.list()?.map(|at| rule(&at, oci_only)).collect::<Result<_, _>>()?,
     };
-    let default_action = match top.get("defaultAction").filter(|at| !is_empty_text(at)) {
-        Some(at) => Some(action(&at, top.get("defaultErrnoRet"), top.get("defaultErrno"))?),
-        None if rules.is_empty() => None,
+    let (default_action, default_by_number) = match top.get("defaultAction").filter(|at| !is_empty_text(at)) {
+        Some(at) => {
+            let number = top.get("defaultErrnoRet");
+            let named = action(&at, number, top.get("defaultErrno"))?;
+            (Some(named), Some(action(&at, number, None)?))
+        }
+        None if rules.is_empty() => (None, None),
         None => return Err(top.error("rules and no defaultAction", "a defaultAction", None)),
     };
     let mut flags = match top.get("flags") {
@@ -77,6 +81,7 @@ pub(super) fn read(top: &At<'_, '_>, dialect: Option<Dialect>) -> Result<Written
     Ok(Written {
         dialect,
         default_action,
+        default_by_number,
         architectures: architectures(top)?,
         flags,
         listener_path: optional_text(top, "listenerPath")?,
@@ -211,7 +216,9 @@ fn rule(at: &At<'_, '_>, oci_only: bool) -> Result<WrittenRule, ProfileError> {
     };
     Ok(WrittenRule {
         names: names(at)?,
+        name_alone: at.get("name").is_some_and(|name| !is_empty_text(&name)),
         action: action(&action_at, at.get("errnoRet"), at.get("errno"))?,
+        action_by_number: action(&action_at, at.get("errnoRet"), None)?,
         conditions,
         includes: scope(at.get("includes"))?,
         excludes: scope(at.get("excludes"))?,

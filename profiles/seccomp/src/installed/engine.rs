@@ -1,0 +1,231 @@
+//! The programs that turn a profile into a filter.
+
+use super::spelling::NotOneOf;
+use crate::arch::Arch;
+use crate::dialect::{Dialect, FilterFlag};
+
+/// Who reads the profile. The engines that manage containers settle their own keys first and hand what is left to a runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Engine {
+    /// Nobody: [`crate::resolve::resolve`], which `plim run` installs.
+    Written,
+    /// runc 1.2 and later.
+    Runc,
+    /// runc from 1.0.0 to 1.1.
+    Runc1_1,
+    /// crun 1.x.
+    Crun,
+    /// youki (libcontainer) 0.5 and later.
+    Youki,
+    /// Docker Engine 23 and later, with runc 1.2 and later.
+    Docker,
+    /// Docker Engine 20.10, with runc 1.1.
+    Docker20_10,
+    /// Podman 4 and later, with crun.
+    Podman,
+    /// containerd, with runc 1.2 and later: `ctr run --seccomp-profile`, nerdctl, and Kubernetes' `Localhost` profiles.
+    Containerd,
+}
+
+/// Spelling and engine, in the order in which they are listed.
+const SPELLINGS: [(&str, Engine); 9] = [
+    ("written", Engine::Written),
+    ("runc", Engine::Runc),
+    ("runc@1.1", Engine::Runc1_1),
+    ("crun", Engine::Crun),
+    ("youki", Engine::Youki),
+    ("docker", Engine::Docker),
+    ("docker@20.10", Engine::Docker20_10),
+    ("podman", Engine::Podman),
+    ("containerd", Engine::Containerd),
+];
+
+impl Engine {
+    /// Every engine.
+    pub fn all() -> impl Iterator<Item = Engine> + Clone {
+        SPELLINGS.iter().map(|(_, engine)| *engine)
+    }
+
+    /// As it is spelled on a command line.
+    pub fn name(self) -> &'static str {
+        SPELLINGS[self as usize].0
+    }
+
+    /// The runtime that compiles the filter, `None` for [`Engine::Written`].
+    pub fn runtime(self) -> Option<Runtime> {
+        match self {
+            Engine::Written => None,
+            Engine::Runc | Engine::Docker | Engine::Containerd => Some(Runtime::Runc),
+            Engine::Runc1_1 | Engine::Docker20_10 => Some(Runtime::Runc1_1),
+            Engine::Crun | Engine::Podman => Some(Runtime::Crun),
+            Engine::Youki => Some(Runtime::Youki),
+        }
+    }
+
+    /// Which of the dialects' keys it reads.
+    pub(super) fn reads(self) -> Keys {
+        match self {
+            Engine::Docker | Engine::Docker20_10 => Keys::Docker,
+            Engine::Podman => Keys::Podman,
+            Engine::Containerd => Keys::Oci,
+            Engine::Written | Engine::Runc | Engine::Runc1_1 | Engine::Crun | Engine::Youki => {
+                Keys::AsWritten
+            }
+        }
+    }
+
+    /// Whether `includes.arches`, `excludes.arches` and `archMap` can speak of a machine of this architecture: the engine must have
+    /// a name for it (moby's and containers/common's tables).
+    pub(super) fn names_host(self, host: Arch) -> bool {
+        let newer = matches!(host, Arch::Riscv64 | Arch::Loongarch64);
+        let never = matches!(host, Arch::Parisc | Arch::Parisc64 | Arch::M68k | Arch::Sh | Arch::Sheb);
+        match self {
+            Engine::Docker20_10 => !(newer || never || host == Arch::Mips || host == Arch::X32),
+            Engine::Docker => !(never || host == Arch::Mips || host == Arch::X32),
+            _ => true,
+        }
+    }
+}
+
+/// Whose keys are read; keys of another dialect are as if they were not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// All, as the profile's own dialect has them: the engines proper have settled them before a runtime sees the profile.
+    AsWritten,
+    Docker,
+    Podman,
+    Oci,
+}
+
+impl Keys {
+    /// Whether `includes`, `excludes`, `archMap` and `name` are read.
+    pub(super) fn conditions(self) -> bool {
+        self != Keys::Oci
+    }
+
+    /// Whether `minKernel` is read.
+    pub(super) fn min_kernel(self, dialect: Dialect) -> bool {
+        match self {
+            Keys::AsWritten => dialect != Dialect::Podman,
+            Keys::Docker => true,
+            Keys::Podman | Keys::Oci => false,
+        }
+    }
+
+    /// Whether errors by name (`errno`, `defaultErrno`) are read.
+    pub(super) fn error_names(self) -> bool {
+        matches!(self, Keys::AsWritten | Keys::Podman)
+    }
+}
+
+/// The runtimes, which differ in what they add to libseccomp's filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// runc 1.2 and later.
+    Runc,
+    /// runc 1.0 and 1.1.
+    Runc1_1,
+    /// crun.
+    Crun,
+    /// youki.
+    Youki,
+}
+
+impl Runtime {
+    /// Whether calls above the highest that the profile names get ENOSYS (runc since 1.0.0-rc93).
+    pub(super) fn adds_enosys(self) -> bool {
+        matches!(self, Runtime::Runc | Runtime::Runc1_1)
+    }
+
+    /// Whether it knows an architecture's name in a profile; crun and youki ask libseccomp.
+    pub(super) fn accepts(self, arch: Arch) -> bool {
+        let late = matches!(arch, Arch::Riscv64 | Arch::Loongarch64);
+        let never = matches!(arch, Arch::Parisc | Arch::Parisc64 | Arch::M68k | Arch::Sh | Arch::Sheb);
+        match self {
+            Runtime::Runc => !never,
+            Runtime::Runc1_1 => !(late || never),
+            Runtime::Crun | Runtime::Youki => true,
+        }
+    }
+
+    /// The flags for seccomp(2) that come of the profile's, or why it refuses them.
+    pub(super) fn flags(self, written: &[FilterFlag]) -> Result<Vec<FilterFlag>, &'static str> {
+        match self {
+            Runtime::Runc1_1 if !written.is_empty() => Err("no flags, since runc 1.1 knows none"),
+            // It filters a single thread, which then executes.
+            Runtime::Runc => Ok(written.iter().copied().filter(|flag| *flag != FilterFlag::Tsync).collect()),
+            Runtime::Crun if written.is_empty() => Ok(vec![FilterFlag::SpecAllow]),
+            Runtime::Runc1_1 | Runtime::Crun | Runtime::Youki => Ok(written.to_vec()),
+        }
+    }
+}
+
+impl std::fmt::Display for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Engine {
+    type Err = NotOneOf;
+
+    /// Reads `runc`, `docker@20.10`, …; a longer version (`runc@1.1.5`) is taken by the generation that it belongs to.
+    ///
+    /// ```
+    /// use plim_seccomp::installed::Engine;
+    /// assert_eq!("docker".parse(), Ok(Engine::Docker));
+    /// assert_eq!("runc@1.1.5".parse(), Ok(Engine::Runc1_1));
+    /// let error = "podmann".parse::<Engine>().unwrap_err();
+    /// assert!(error.to_string().ends_with(r#"did you mean "podman"?"#), "{error}");
+    /// ```
+    fn from_str(text: &str) -> Result<Engine, NotOneOf> {
+        let exact = SPELLINGS.iter().find(|(name, _)| *name == text).map(|(_, engine)| *engine);
+        exact
+            .or_else(|| by_version(text))
+            .ok_or_else(|| NotOneOf::new("an engine", text, SPELLINGS.iter().map(|(name, _)| *name)))
+    }
+}
+
+fn by_version(text: &str) -> Option<Engine> {
+    let (name, version) = text.split_once('@')?;
+    let mut parts = version.split('.').map(|part| part.parse::<u16>().ok());
+    let (major, minor) = (parts.next()??, parts.next().flatten());
+    match (name, major, minor) {
+        ("runc", 1, Some(0 | 1)) => Some(Engine::Runc1_1),
+        ("runc", 1, Some(2..)) => Some(Engine::Runc),
+        ("docker", 20, Some(10)) => Some(Engine::Docker20_10),
+        ("docker", 23.., _) => Some(Engine::Docker),
+        ("crun", 1, _) => Some(Engine::Crun),
+        ("youki", 0, Some(5..)) => Some(Engine::Youki),
+        ("podman", 4.., _) => Some(Engine::Podman),
+        ("containerd", 1 | 2, _) => Some(Engine::Containerd),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_stand_in_the_order_of_the_type_and_round_trip() {
+        for (index, engine) in Engine::all().enumerate() {
+            assert_eq!(engine as usize, index);
+            assert_eq!(engine.to_string().parse(), Ok(engine));
+        }
+        for (text, engine) in [
+            ("runc@1.0.0", Engine::Runc1_1),
+            ("runc@1.3", Engine::Runc),
+            ("docker@20.10.24", Engine::Docker20_10),
+            ("docker@28.5.2", Engine::Docker),
+            ("podman@4.3.1", Engine::Podman),
+        ] {
+            assert_eq!(text.parse(), Ok(engine), "{text}");
+        }
+        for bad in ["", "runc@", "runc@0.9", "docker@19.03", "Docker", "lxc", "runc@1.x", &"x".repeat(9000)] {
+            let error = bad.parse::<Engine>().unwrap_err().to_string();
+            assert!(error.contains("written, runc, runc@1.1, crun") && error.len() < 400, "{bad}: {error}");
+        }
+        assert_eq!("Docker".parse::<Engine>().unwrap_err().nearest.as_deref(), Some("docker"));
+    }
+}

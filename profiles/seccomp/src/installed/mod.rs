@@ -1,0 +1,445 @@
+//! A profile as an engine installs it.
+//!
+//! What a profile says and what the kernel is told are two things. Between them stand an engine, which reads the keys that it knows; a
+//! runtime, which leaves rules out and adds some of its own; and a release of libseccomp, which knows the names of its time and orders
+//! overlapping rules by their shape. [`install`] says what comes out, for each of them and with a note on everything that changed:
+//!
+//! * [`Engine::Docker`] settles `includes`, `excludes` and `archMap` and reads no error names; 20.10 also drops `defaultErrnoRet`, flags
+//!   and the listener. [`Engine::Podman`] reads error names and no `minKernel`. [`Engine::Containerd`] reads OCI's keys alone, so
+//!   that every entry of a Docker profile holds. A bare runtime is given what Docker would give it.
+//! * The runtimes leave out rules that have the default action and names that libseccomp does not know on the machine's own
+//!   architecture; they split a rule that names one argument twice. crun reads six conditions of a rule. runc puts ENOSYS
+//!   above the highest number that the profile names.
+//! * libseccomp: the first rule without conditions stays and takes the place of those with conditions; rules with conditions are joined by
+//!   shape; `socket` and its like also open `socketcall` and `ipc` on architectures that have them; on 32-bit architectures constants
+//!   are cut to 32 bits; numbers of x32 are foreign where only x86-64 is listed.
+//!
+//! Each of these was seen in the filters of the real programs: `tests/libseccomp.rs`, and the suite `installed` in policy-tests.
+
+mod database;
+mod engine;
+mod function;
+mod known;
+mod levels;
+mod multiplex;
+mod note;
+mod settle;
+mod spelling;
+mod vintage;
+pub(crate) mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::action::Action;
+use crate::arch::Arch;
+use crate::condition::Condition;
+use crate::dialect::{FilterFlag, Written};
+use crate::error::ProfileError;
+use crate::interpret::SeccompData;
+use crate::resolve::{Facts, Resolved, SkipReason, resolve};
+use crate::syscalls::{self, SyscallNr};
+use database::{Added, Conditions, Database, Key};
+pub use engine::{Engine, Runtime};
+pub(crate) use function::Function;
+use function::Heights;
+pub use known::{Known, known, knows_arch, names as known_names};
+use multiplex::{multiplexed, resolved_number};
+pub use note::{Change, Note};
+use settle::{Settled, SettledRule, settle};
+pub use spelling::NotOneOf;
+pub use vintage::Vintage;
+
+/// A profile as it is installed.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// By whom.
+    pub engine: Engine,
+    /// With which libseccomp; it does not count for [`Engine::Written`].
+    pub vintage: Vintage,
+    /// The architectures that the filter knows; empty where seccomp is off.
+    pub arches: BTreeSet<Arch>,
+    /// The flags for seccomp(2).
+    pub flags: Vec<FilterFlag>,
+    /// What is not as it was written, in the order of the text.
+    pub notes: Vec<Note>,
+    meaning: Meaning,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Meaning {
+    /// No filter at all.
+    Off,
+    Written(Box<Resolved>),
+    Engine(Box<Function>),
+}
+
+/// What `engine` installs for `written`.
+///
+/// ```
+/// use plim_model::CapabilitySet;
+/// use plim_seccomp::{Action, Arch, dialect, interpret::SeccompData};
+/// use plim_seccomp::installed::{Engine, Vintage, install};
+/// use plim_seccomp::resolve::{Facts, KernelVersion};
+/// let written = dialect::parse(br#"{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"], "syscalls": [
+///     {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]}"#).unwrap();
+/// let facts = Facts::new(Arch::X86_64, CapabilitySet::EMPTY, KernelVersion { major: 6, minor: 1 });
+/// let installed = install(&written, &facts, Engine::Runc, Vintage::default()).unwrap();
+/// // socketcall's first call is socket, and its arguments lie in memory: every family may be asked for.
+/// let socketcall = SeccompData { arch: Arch::X86.audit_token(), nr: 102, args: [1, 0, 0, 0, 0, 0], ip: 0 };
+/// assert_eq!(installed.decide(&socketcall), Action::Allow);
+/// assert!(installed.notes.iter().any(|note| note.what.kind() == "multiplexed"));
+/// ```
+///
+/// # Errors
+/// What the engine, its runtime or libseccomp refuses: one condition with two actions, architectures and flags that they do not know,
+/// a supervised `write`; and rules whose order in libseccomp 2.3 is not known here.
+pub fn install(
+    written: &Written,
+    facts: &Facts,
+    engine: Engine,
+    vintage: Vintage,
+) -> Result<Installed, ProfileError> {
+    let Some(runtime) = engine.runtime() else { return as_written(written, facts, vintage) };
+    let mut notes = Vec::new();
+    let Some(settled) = settle(written, facts, engine, runtime, vintage, &mut notes)? else {
+        return Ok(off(engine, vintage));
+    };
+    check_actions(&settled, runtime, vintage)?;
+    let arches: BTreeSet<Arch> = settled.listed.iter().copied().chain([facts.arch]).collect();
+    let mut databases: Vec<Database> = arches.iter().map(|arch| Database::new(*arch)).collect();
+    for rule in &settled.rules {
+        let mut adding = Adding { rule, native: facts.arch, runtime, vintage, notes: &mut notes };
+        adding.add(settled.default, &mut databases)?;
+    }
+    let heights = heights(&settled, facts.arch, runtime, vintage);
+    for database in &databases {
+        for number in database.mixed() {
+            let name = syscalls::name(database.arch, number).unwrap_or_default().to_owned();
+            notes.push(Note {
+                pointer: "".into(),
+                what: Change::OrderedByShape { name, arch: database.arch },
+            });
+        }
+    }
+    for (arch, highest) in &heights {
+        notes.push(Note { pointer: "".into(), what: Change::EnosysAbove { arch: *arch, highest: *highest } });
+    }
+    // libseccomp's choice for architectures that the filter does not know, which the runtimes leave as it is.
+    let foreign = Action::KillThread;
+    let lost = function::lost(&databases, uses_binary_tree(&settled, runtime, vintage));
+    notes
+        .extend(lost.iter().map(|arch| Note { pointer: "".into(), what: Change::RulesLost { arch: *arch } }));
+    let function = Function::new(&databases, &lost, facts.arch, settled.default, foreign, &heights);
+    let meaning = Meaning::Engine(Box::new(function));
+    Ok(Installed { engine, vintage, arches, flags: settled.flags, notes, meaning })
+}
+
+fn off(engine: Engine, vintage: Vintage) -> Installed {
+    let (arches, flags, notes) = (BTreeSet::new(), Vec::new(), Vec::new());
+    Installed { engine, vintage, arches, flags, notes, meaning: Meaning::Off }
+}
+
+fn as_written(written: &Written, facts: &Facts, vintage: Vintage) -> Result<Installed, ProfileError> {
+    let engine = Engine::Written;
+    let Some(resolved) = resolve(written, facts)? else { return Ok(off(engine, vintage)) };
+    let skipped = resolved.skipped.iter().map(|skipped| {
+        let name = skipped.name.clone();
+        let what = match skipped.why {
+            SkipReason::Unknown(nearest) => Change::NoSuchCall { name, nearest },
+            SkipReason::NotOnTheseArchitectures => Change::NotOnTheseArchitectures { name },
+        };
+        Note { pointer: skipped.from.as_str().into(), what }
+    });
+    let notes = skipped.collect();
+    let (arches, flags) = (resolved.arches.clone(), resolved.flags.clone());
+    Ok(Installed { engine, vintage, arches, flags, notes, meaning: Meaning::Written(Box::new(resolved)) })
+}
+
+impl Installed {
+    /// The verdict on one call.
+    pub fn decide(&self, call: &SeccompData) -> Action {
+        match &self.meaning {
+            Meaning::Off => Action::Allow,
+            Meaning::Written(resolved) => resolved.decide(call),
+            Meaning::Engine(function) => function.decide(call),
+        }
+    }
+
+    /// Whether a filter is installed at all.
+    pub fn confines(&self) -> bool {
+        !matches!(self.meaning, Meaning::Off)
+    }
+
+    /// The notes on what makes the filter answer otherwise than the profile as written.
+    pub fn changes(&self) -> impl Iterator<Item = &Note> {
+        self.notes.iter().filter(|note| note.what.changes_meaning())
+    }
+
+    #[allow(dead_code, reason = "the way into a diagram")]
+    pub(crate) fn meaning(&self) -> &Meaning {
+        &self.meaning
+    }
+}
+
+/// What cannot be asked of a runtime or of a libseccomp of that time.
+fn check_actions(settled: &Settled<'_>, runtime: Runtime, vintage: Vintage) -> Result<(), ProfileError> {
+    let refuse = |pointer: &str, action: Action, expected: String| {
+        let (pointer, found) = (pointer.to_owned(), action.name().to_owned());
+        Err(ProfileError::Value { pointer, found, expected, nearest: None })
+    };
+    let too_old = |action: Action| match action {
+        Action::Notify if !vintage.is_at_least(2, 5, 0) => Some("2.5.0"),
+        Action::Log | Action::KillProcess if !vintage.is_at_least(2, 4, 0) => Some("2.4.0"),
+        _ => None,
+    };
+    if let Some(since) = too_old(settled.default) {
+        return refuse(
+            "/defaultAction",
+            settled.default,
+            format!("an action that libseccomp {vintage} knows; this one came with {since}"),
+        );
+    }
+    let supervises = runtime == Runtime::Crun;
+    if settled.default == Action::Notify && !supervises {
+        let expected = "a default action that needs no supervisor, who could not be told of it";
+        return refuse("/defaultAction", settled.default, expected.to_owned());
+    }
+    for rule in &settled.rules {
+        let pointer = &rule.entry.pointer;
+        if let Some(since) = too_old(rule.action) {
+            return refuse(
+                pointer,
+                rule.action,
+                format!("an action that libseccomp {vintage} knows; this one came with {since}"),
+            );
+        }
+        if rule.action == Action::Notify && !supervises && rule.entry.names.iter().any(|name| name == "write")
+        {
+            let expected = "no supervisor for write, by which he is told of himself";
+            return refuse(pointer, rule.action, expected.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// One entry of the profile on its way into libseccomp.
+struct Adding<'a, 'w> {
+    rule: &'a SettledRule<'w>,
+    native: Arch,
+    runtime: Runtime,
+    vintage: Vintage,
+    notes: &'a mut Vec<Note>,
+}
+
+impl Adding<'_, '_> {
+    fn note(&mut self, what: Change) {
+        self.notes.push(Note { pointer: Arc::clone(&self.rule.entry.pointer), what });
+    }
+
+    fn add(&mut self, default: Action, databases: &mut [Database]) -> Result<(), ProfileError> {
+        if self.rule.action == default {
+            self.note(Change::SameAsDefault);
+            return Ok(());
+        }
+        let alternatives = self.alternatives();
+        self.note_narrowed(&alternatives, databases);
+        for (index, name) in self.rule.entry.names.iter().enumerate() {
+            if known(self.vintage, self.native, name) == Known::Not {
+                self.note_unknown(index, name);
+                continue;
+            }
+            let mut has_effect = false;
+            for conditions in &alternatives {
+                for database in databases.iter_mut() {
+                    has_effect |= self.add_call(name, conditions, database)?;
+                }
+            }
+            if !has_effect {
+                self.note_at(index, Change::NotOnTheseArchitectures { name: name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The rules that the entry stands for, by argument: one, or one for each condition when two of them look at one argument.
+    fn alternatives(&mut self) -> Vec<Conditions> {
+        const MOST: usize = 6;
+        let mut conditions: &[Condition] = &self.rule.entry.conditions;
+        if self.runtime == Runtime::Crun && conditions.len() > MOST {
+            conditions = &conditions[..MOST];
+            self.note(Change::ConditionsCut);
+        }
+        let mut all: Conditions = [None; 6];
+        for condition in conditions {
+            let slot = &mut all[usize::from(condition.argument)];
+            if slot.is_some() {
+                self.note(Change::AnyOf);
+                let alone = |condition: &Condition| {
+                    let mut one: Conditions = [None; 6];
+                    one[usize::from(condition.argument)] = Some(*condition);
+                    one
+                };
+                return conditions.iter().map(alone).collect();
+            }
+            *slot = Some(*condition);
+        }
+        vec![all]
+    }
+
+    /// Adds one rule for one call to one architecture, and to its multiplexer; returns whether the architecture has the call.
+    fn add_call(
+        &mut self,
+        name: &str,
+        conditions: &Conditions,
+        database: &mut Database,
+    ) -> Result<bool, ProfileError> {
+        let arch = database.arch;
+        let number = known(self.vintage, arch, name);
+        if let Some((through, place)) = multiplexed(self.vintage, arch, name)
+            && let Known::Number(multiplexer) = known(self.vintage, arch, through)
+        {
+            let mut replaced = *conditions;
+            let test = crate::condition::Test::Eq(place.into());
+            let first_condition_lost = conditions[0].is_some();
+            replaced[0] = Some(Condition { argument: 0, test });
+            self.add_to(name, Key::Number(multiplexer), &replaced, database)?;
+            let what = Change::Multiplexed { name: name.to_owned(), through, arch, first_condition_lost };
+            let pointer = &self.rule.entry.pointer;
+            if !self.notes.iter().any(|note| note.what == what && note.pointer == *pointer) {
+                self.note(what);
+            }
+            match number {
+                Known::Number(number) => self.add_to(name, Key::Number(number), conditions, database)?,
+                // Since 2.5.2 a rule is kept for the call itself also where the architecture lacks it.
+                _ if self.vintage.is_at_least(2, 5, 2) => {
+                    self.add_to(name, Key::Lacking(name.to_owned()), conditions, database)?;
+                }
+                _ => {}
+            }
+            return Ok(true);
+        }
+        let (key, has) = match number {
+            Known::Number(number) => (Key::Number(number), true),
+            Known::Elsewhere | Known::Not => (Key::Lacking(name.to_owned()), false),
+        };
+        self.add_to(name, key, conditions, database)?;
+        Ok(has)
+    }
+
+    fn add_to(
+        &mut self,
+        name: &str,
+        key: Key,
+        conditions: &Conditions,
+        database: &mut Database,
+    ) -> Result<(), ProfileError> {
+        let pointer = Arc::clone(&self.rule.entry.pointer);
+        let arch = database.arch;
+        let has = matches!(key, Key::Number(_));
+        let added =
+            database.add(key, conditions, self.rule.action, &pointer, self.vintage).map_err(|_| {
+                ProfileError::Value {
+                    pointer: pointer.to_string(),
+                    found: format!(
+                        "{} for {name} under a condition that an earlier rule gives another action",
+                        self.rule.action
+                    ),
+                    expected: format!("rules that libseccomp {} can join on {arch}", self.vintage),
+                    nearest: None,
+                }
+            })?;
+        match added {
+            Added::Plainly => {}
+            Added::Shadowed(by) if has => {
+                let what = Change::Shadowed { name: name.to_owned(), by };
+                if !self.notes.iter().any(|note| note.what == what && note.pointer == pointer) {
+                    self.note(what);
+                }
+            }
+            Added::Replaced if has => self.note_replaced(name, arch),
+            Added::Shadowed(_) | Added::Replaced => {}
+        }
+        Ok(())
+    }
+
+    fn note_replaced(&mut self, of: &str, on: Arch) {
+        let pointer = &self.rule.entry.pointer;
+        let known = self.notes.iter_mut().filter(|note| note.pointer == *pointer).find_map(|note| {
+            match &mut note.what {
+                Change::Replaces { name, arches } if name == of => Some(arches),
+                _ => None,
+            }
+        });
+        match known {
+            Some(arches) if !arches.contains(&on) => arches.push(on),
+            Some(_) => {}
+            None => self.note(Change::Replaces { name: of.to_owned(), arches: vec![on] }),
+        }
+    }
+
+    fn note_at(&mut self, index: usize, what: Change) {
+        let pointer = format!("{}/names/{index}", self.rule.entry.pointer).into();
+        self.notes.push(Note { pointer, what });
+    }
+
+    fn note_unknown(&mut self, index: usize, name: &str) {
+        let name = name.to_owned();
+        let later = Vintage::all().any(|v| v > self.vintage && known(v, self.native, &name) != Known::Not);
+        let what = if later || syscalls::is_known(&name) {
+            Change::UnknownName { name, known_later: later }
+        } else {
+            let nearest = syscalls::nearest(&name);
+            Change::NoSuchCall { name, nearest }
+        };
+        self.note_at(index, what);
+    }
+
+    fn note_narrowed(&mut self, alternatives: &[Conditions], databases: &[Database]) {
+        let fits = |value: u64| u32::try_from(value).is_ok();
+        let wide: BTreeSet<Condition> = alternatives
+            .iter()
+            .flatten()
+            .flatten()
+            .filter(|condition| {
+                let (_, value, two) = condition.test.to_oci();
+                !fits(value) || !fits(two)
+            })
+            .copied()
+            .collect();
+        for database in databases.iter().filter(|database| database.arch.has_narrow_arguments()) {
+            for condition in &wide {
+                self.note(Change::Narrowed { condition: condition.to_string(), arch: database.arch });
+            }
+        }
+    }
+}
+
+/// runc has libseccomp build a binary tree for profiles of more than 32 names, where libseccomp can.
+fn uses_binary_tree(settled: &Settled<'_>, runtime: Runtime, vintage: Vintage) -> bool {
+    let names: usize = settled.rules.iter().map(|rule| rule.entry.names.len()).sum();
+    runtime == Runtime::Runc && vintage.is_at_least(2, 5, 0) && names > 32
+}
+
+/// By architecture, the highest number that the profile names, above which runc answers ENOSYS. Names whose rules are left out
+/// count too; names that libseccomp does not know do not.
+fn heights(settled: &Settled<'_>, native: Arch, runtime: Runtime, vintage: Vintage) -> Heights {
+    let permissive = matches!(settled.default, Action::Allow | Action::Log | Action::Trace(_));
+    if !runtime.adds_enosys() || permissive {
+        return BTreeMap::new();
+    }
+    // runc 1.1 (until 1.1.15) takes the listed ones alone.
+    let implied = (runtime == Runtime::Runc).then_some(native);
+    let arches: BTreeSet<Arch> = settled.listed.iter().copied().chain(implied).collect();
+    let names = || settled.rules.iter().flat_map(|rule| &rule.entry.names);
+    arches
+        .into_iter()
+        .filter_map(|arch| {
+            let highest = names().filter_map(|name| resolved_number(vintage, arch, name)).max()?;
+            (highest > SyscallNr(0)).then_some((arch, highest))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,10 @@ mod seccomp;
 use comparison::Comparison;
 
 /// Version of the diff's JSON form; a minor bump adds fields, a major bump changes meaning.
-pub const DIFF_FORMAT: &str = "1.0";
+///
+/// 1.1: verdicts on system calls carry a `witness`, and those of architectures that neither side names are told in the same form, with
+/// `"arch": "other architectures"`. A reader of 1.0 may pass over both.
+pub const DIFF_FORMAT: &str = "1.1";
 
 /// A part of a snapshot that can be compared alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -184,14 +187,32 @@ impl std::fmt::Display for Effect {
 /// What only a change of a seccomp verdict has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SeccompDetail {
-    /// `SCMP_ARCH_X86_64`, `SCMP_ARCH_X86`, ….
+    /// `SCMP_ARCH_X86_64`, `SCMP_ARCH_X86`, …; `other architectures` for all that neither side names.
     pub arch: String,
-    /// Name of the system call.
+    /// Name of the system call; `(numbers without a name)` for all that have none.
     pub syscall: String,
-    /// Its number on that architecture.
+    /// Its number on that architecture; of several the lowest.
     pub number: u32,
     /// For which arguments, in words of conditions; null for all.
     pub when: Option<String>,
+    /// A call that gets these two verdicts (since format 1.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<Witness>,
+}
+
+/// One call, as a filter sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Witness {
+    /// The number.
+    pub nr: u32,
+    /// The six arguments, in hexadecimal with 0x.
+    pub args: [String; 6],
+    /// The `AUDIT_ARCH_` token of the call, where the architecture beside it does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch_token: Option<u32>,
+    /// The instruction pointer in hexadecimal, where it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruction_pointer: Option<String>,
 }
 
 /// One difference. `before` is A's side and `after` is B's.
@@ -299,7 +320,7 @@ impl Diff {
     }
 }
 
-/// The JSON Schema of [`Diff`]; committed as `schema/diff-1.0.json`.
+/// The JSON Schema of [`Diff`]; committed as `schema/diff-1.1.json`.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(Diff);
     schema.insert("title".to_owned(), "Plimsoll diff".into());

@@ -2,10 +2,9 @@
 
 use plim_model::Observed;
 use plim_model::diff::{Area, AreaSet, Diff, Filters, Side as Which, UnknownFact, compare};
-use plim_seccomp::bpf::Program;
-use plim_seccomp::resolve::Resolved;
 use plim_tools_common::facts::FactArgs;
 
+use crate::filters::{self, Meaning};
 use crate::profiles;
 use crate::side::{Content, Side};
 
@@ -14,8 +13,8 @@ pub(crate) struct Judged {
     pub(crate) diff: Diff,
     /// Notes for stderr.
     pub(crate) notes: Vec<String>,
-    /// The profiles as resolved, by side, for the text rendering.
-    pub(crate) resolved: [Option<Resolved>; 2],
+    /// What both sides answer by, for the text rendering, or why it is not known.
+    pub(crate) meanings: Option<[Result<Meaning, String>; 2]>,
 }
 
 /// Compares. `asked` are the areas that `--only` named; `None` for all that both sides have.
@@ -29,33 +28,31 @@ pub(crate) fn judge(a: &Side, b: &Side, asked: Option<&AreaSet>, facts: &FactArg
             Filters::Summaries
         };
         let diff = compare(x, y, areas, filters);
-        return Ok(Judged { diff, notes: Vec::new(), resolved: [None, None] });
+        return Ok(Judged { diff, notes: Vec::new(), meanings: None });
     }
     only_seccomp(a, b, asked)?;
     let mut notes = Vec::new();
     let facts = facts.facts(a.bounding().or(b.bounding()))?;
-    let mut resolve = |side: &Side| -> anyhow::Result<Option<Resolved>> {
-        let Content::Profile(written) = &side.content else { return Ok(None) };
-        let resolved = profiles::resolved(&side.name, written, &facts)?;
-        notes.extend(profiles::skipped_names(&side.name, resolved.as_ref()));
-        Ok(resolved)
+    let mut meaning = |side: &Side| -> anyhow::Result<Result<Meaning, String>> {
+        if let Content::Profile(written) = &side.content {
+            let (meaning, more) = profiles::meaning(&side.name, written, &facts)?;
+            notes.extend(more);
+            return Ok(Ok(meaning));
+        }
+        Ok(installed(&side.content))
     };
-    let resolved = [resolve(a)?, resolve(b)?];
-
-    let (changes, unknown) = if let [Some(x), Some(y)] = &resolved {
-        profiles::compare(x, y)
-    } else {
-        match (stack(a, resolved[0].as_ref())?, stack(b, resolved[1].as_ref())?) {
-            (Ok(x), Ok(y)) => {
-                let found = crate::filters::compare(&x, &y);
-                (found.changes, found.unknown.into_iter().map(|why| (Which::Both, why)).collect())
-            }
-            (x, y) => {
-                let whys = [(Which::A, x.err()), (Which::B, y.err())];
-                (Vec::new(), whys.into_iter().filter_map(|(side, why)| Some((side, why?))).collect())
-            }
+    let meanings = [meaning(a)?, meaning(b)?];
+    let (changes, unknown) = match &meanings {
+        [Ok(x), Ok(y)] => {
+            let found = filters::compare(x, y);
+            (found.changes, found.unknown.into_iter().map(|why| (Which::Both, why)).collect())
+        }
+        [x, y] => {
+            let whys = [(Which::A, x.as_ref().err()), (Which::B, y.as_ref().err())];
+            (Vec::new(), whys.into_iter().filter_map(|(side, why)| Some((side, why?.clone()))).collect())
         }
     };
+    let unknown: Vec<(Which, String)> = unknown;
     let unknown = unknown
         .into_iter()
         .map(|(side, why)| UnknownFact {
@@ -65,7 +62,7 @@ pub(crate) fn judge(a: &Side, b: &Side, asked: Option<&AreaSet>, facts: &FactArg
             why,
         })
         .collect();
-    Ok(Judged { diff: Diff::new(changes, unknown), notes, resolved })
+    Ok(Judged { diff: Diff::new(changes, unknown), notes, meanings: Some(meanings) })
 }
 
 /// A profile or a filter has nothing but seccomp; asking for more is an error, not a quiet nothing.
@@ -86,31 +83,27 @@ fn filters_of(a: &Content, b: &Content) -> Filters {
             Content::Live { filters: Observed::Present(x), .. },
             Content::Live { filters: Observed::Present(y), .. },
         ) => {
-            let found = crate::filters::compare(x, y);
+            let found = filters::compare(&Meaning::Stack(x.clone()), &Meaning::Stack(y.clone()));
             Filters::Compared { changes: found.changes, unknown: found.unknown }
         }
         _ => Filters::Summaries,
     }
 }
 
-/// The filters that a side amounts to, or why they are not known.
-pub(crate) fn stack(
-    side: &Side,
-    resolved: Option<&Resolved>,
-) -> anyhow::Result<Result<Vec<Program>, String>> {
-    Ok(match &side.content {
-        Content::Profile(_) => Ok(profiles::stack(&side.name, resolved)?),
-        Content::Filter(program) => Ok(vec![program.clone()]),
-        Content::Live { filters: Observed::Present(programs), .. } => Ok(programs.clone()),
-        Content::Live { filters: Observed::Absent, .. } => Ok(Vec::new()),
+/// The filters of a side that is no profile, or why they are not known.
+fn installed(content: &Content) -> Result<Meaning, String> {
+    let none = || Ok(Meaning::Stack(Vec::new()));
+    match content {
+        Content::Filter(program) => Ok(Meaning::Stack(vec![program.clone()])),
+        Content::Live { filters: Observed::Present(programs), .. } => Ok(Meaning::Stack(programs.clone())),
         Content::Live { filters: Observed::Unknown(why), .. } => Err(why.clone()),
         Content::Saved(snapshot) => match &snapshot.seccomp.filters {
-            Observed::Present(filters) if filters.is_empty() => Ok(Vec::new()),
-            Observed::Absent => Ok(Vec::new()),
-            Observed::Present(_) => {
+            Observed::Present(filters) if !filters.is_empty() => {
                 Err("a saved snapshot holds digests of filters, not their programs".to_owned())
             }
             Observed::Unknown(why) => Err(why.clone()),
+            Observed::Present(_) | Observed::Absent => none(),
         },
-    })
+        Content::Live { filters: Observed::Absent, .. } | Content::Profile(_) => none(),
+    }
 }

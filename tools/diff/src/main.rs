@@ -1,13 +1,10 @@
 //! `plim diff A B`: what one target reaches that the other does not, by meaning.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use plim_model::diff::{Area, AreaSet, Diff};
-use plim_seccomp::Arch;
-use plim_seccomp::bpf::Program;
 use plim_tools_common::args::Output;
 use plim_tools_common::exit;
 
@@ -18,8 +15,9 @@ mod render;
 mod side;
 mod unified;
 
+use filters::Meaning;
 use judge::Judged;
-use side::{Content, Side};
+use side::Side;
 
 /// Compare two targets by meaning
 ///
@@ -92,7 +90,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
         Format::Json => args.output.emit_json(&judged.diff)?,
         Format::Table => args.output.emit(render::table(&judged.diff, style).as_bytes())?,
         Format::Unified => {
-            let [x, y] = texts(&a, &b, &judged, &areas)?;
+            let [x, y] = texts(&a, &b, &judged, &areas);
             args.output.emit(unified::draw((&a.name, &b.name), &x, &y, style).as_bytes())?;
         }
     }
@@ -102,32 +100,29 @@ fn run(args: Args) -> anyhow::Result<u8> {
     Ok(status)
 }
 
-/// Both sides as text for `--format unified`: in the form that both have.
-fn texts(a: &Side, b: &Side, judged: &Judged, areas: &AreaSet) -> anyhow::Result<[String; 2]> {
+/// Both sides as text for `--format unified`.
+fn texts(a: &Side, b: &Side, judged: &Judged, areas: &AreaSet) -> [String; 2] {
     if let (Some(x), Some(y)) = (a.snapshot(), b.snapshot()) {
         let mut texts = [unified::snapshot(x, areas), unified::snapshot(y, areas)];
         if let [Some(old), Some(new)] = [a, b].map(Side::programs) {
-            let arches = arches([old, new]);
-            texts[0].push_str(&filters::text(old, &arches));
-            texts[1].push_str(&filters::text(new, &arches));
+            let [old, new] = [old, new].map(|programs| Meaning::Stack(programs.to_vec()));
+            for (text, calls) in texts.iter_mut().zip(filters::texts([&old, &new])) {
+                text.push_str(&calls);
+            }
         }
-        return Ok(texts);
+        return texts;
     }
-    let [x, y] = &judged.resolved;
-    if let (Content::Profile(_), Content::Profile(_)) = (&a.content, &b.content) {
-        return Ok([unified::profile(x.as_ref()), unified::profile(y.as_ref())]);
+    match &judged.meanings {
+        Some([Ok(x), Ok(y)]) => filters::texts([x, y]),
+        Some(sides) => sides.clone().map(|side| match side {
+            Ok(meaning) => {
+                let [text, _] = filters::texts([&meaning, &meaning]);
+                text
+            }
+            Err(why) => format!("not known: {why}\n"),
+        }),
+        None => [String::new(), String::new()],
     }
-    let stacks = [judge::stack(a, x.as_ref())?, judge::stack(b, y.as_ref())?];
-    let arches = arches(stacks.iter().flatten().map(Vec::as_slice));
-    Ok(stacks.map(|stack| match stack {
-        Ok(programs) => filters::text(&programs, &arches),
-        Err(why) => format!("not known: {why}\n"),
-    }))
-}
-
-/// The architectures that any of the filters speaks of.
-fn arches<'a>(stacks: impl IntoIterator<Item = &'a [Program]>) -> BTreeSet<Arch> {
-    stacks.into_iter().flatten().flat_map(plim_seccomp::analyse::spoken_of).collect()
 }
 
 /// A definite answer goes before an unknown: a difference that was found stays one, whatever else is unknown.

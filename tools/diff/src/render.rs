@@ -28,7 +28,7 @@ pub(crate) fn table(diff: &Diff, style: Style) -> String {
             .to_owned();
     }
     let mut table = Table::new(style, ["", "AREA", "WHAT", "WHEN", "A", "B"]);
-    for row in fold(&diff.changes) {
+    for row in group(fold(&diff.changes)) {
         let (sign, tone) = match row.effect {
             Effect::More => ("+", Tone::Bad),
             Effect::Less => ("-", Tone::Good),
@@ -80,6 +80,49 @@ pub(crate) fn unknown(diff: &Diff) -> Vec<String> {
             format!("unknown in {side}: {area}: {cause}: {}", paths.join(" "))
         })
         .collect()
+}
+
+/// System calls that change alike, in one row.
+fn group(rows: Vec<Row>) -> Vec<Row> {
+    let mut groups: Vec<(Row, Vec<String>)> = Vec::new();
+    let mut places: HashMap<(Effect, Vec<String>, String, String, String), usize> = HashMap::new();
+    for row in rows {
+        let call = row.area == Area::Seccomp && !row.variants.is_empty();
+        let key =
+            (row.effect, row.variants.clone(), row.condition.clone(), row.before.clone(), row.after.clone());
+        let place = if call { *places.entry(key).or_insert(groups.len()) } else { groups.len() };
+        match groups.get_mut(place) {
+            Some((_, names)) => names.push(row.what),
+            None => groups.push((Row { what: String::new(), ..row }, vec![row.what])),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(row, names)| match names.as_slice() {
+            [only] => Row { what: only.clone(), ..row },
+            many => Row { what: lines(many), variants: row.variants, ..row },
+        })
+        .collect()
+}
+
+/// Names as lines of some 60 columns, under their number.
+fn lines(names: &[String]) -> String {
+    let mut text = format!("{} calls:", names.len());
+    let mut width = usize::MAX;
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        if width.saturating_add(name.len() + 2) > 60 {
+            text.push('\n');
+            width = 0;
+        } else {
+            text.push(' ');
+        }
+        text.push_str(name);
+        width += name.len() + 2;
+    }
+    text
 }
 
 fn fold(changes: &[Change]) -> Vec<Row> {
@@ -166,14 +209,24 @@ pub(crate) fn value(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use plim_seccomp::exact::ExactChange;
+    use plim_seccomp::interpret::SeccompData;
     use plim_seccomp::{Action, Arch, Errno};
     use serde_json::json;
 
     use super::*;
 
     fn refused(arch: Arch, name: &str, number: u32) -> Change {
-        let eperm = Action::Errno(Errno::from_name("EPERM").expect("known"));
-        crate::filters::change(arch, name, number, None, Action::Allow, eperm)
+        let witness = SeccompData { arch: arch.audit_token(), nr: number, ..SeccompData::default() };
+        crate::filters::change(ExactChange {
+            arch: Some(arch),
+            syscall: name.to_owned(),
+            number,
+            when: None,
+            before: Action::Allow,
+            after: Action::Errno(Errno::EPERM),
+            witness,
+        })
     }
 
     #[test]

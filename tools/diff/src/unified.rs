@@ -1,11 +1,7 @@
 //! `--format unified`: both sides as readable text, drawn with `similar`. It shows; the comparison decides.
 
-use std::collections::BTreeMap;
-
 use plim_model::Snapshot;
 use plim_model::diff::{Area, AreaSet};
-use plim_seccomp::resolve::Resolved;
-use plim_seccomp::{Arch, syscalls};
 use plim_tools_common::output::{Style, Tone};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
@@ -87,29 +83,4 @@ fn flatten(path: &str, value: &Value, lines: &mut Vec<String>) {
         }
         value => lines.push(format!("{path} = {}", crate::render::value(value))),
     }
-}
-
-/// A resolved profile as one line per architecture and call.
-pub(crate) fn profile(resolved: Option<&Resolved>) -> String {
-    let Some(resolved) = resolved else { return "seccomp is off: every call is made\n".to_owned() };
-    let mut text = format!("default {}\n", resolved.default);
-    for arch in &resolved.arches {
-        let named: BTreeMap<&str, _> = syscalls::calls(*arch).collect();
-        for (name, number) in named {
-            let rules = resolved.rules_of(*arch, number);
-            if rules.is_empty() {
-                line(&mut text, *arch, name, "", resolved.unnamed(*arch, number));
-            }
-            for rule in rules {
-                let conditions: Vec<String> = rule.conditions.iter().map(ToString::to_string).collect();
-                line(&mut text, *arch, name, &conditions.join(" && "), rule.action);
-            }
-        }
-    }
-    text
-}
-
-fn line(text: &mut String, arch: Arch, name: &str, when: &str, action: plim_seccomp::Action) {
-    let when = if when.is_empty() { String::new() } else { format!(" when {when}") };
-    text.push_str(&format!("{} {name}{when}: {action}\n", arch.name()));
 }

@@ -63,7 +63,7 @@ fn the_class_exercise_socket_is_the_difference() {
     let output = profiles("preset:docker-default", "preset:tcpdump", &["--format", "json"]);
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));
     let json: Value = serde_json::from_str(&out(&output)).expect("JSON");
-    assert_eq!((&json["format"], &json["same"]), (&json!("1.0"), &json!(false)));
+    assert_eq!((&json["format"], &json["same"]), (&json!("1.1"), &json!(false)));
     let changes = json["changes"].as_array().expect("array");
     let arches: Vec<&str> = changes.iter().filter_map(|c| c["arch"].as_str()).collect();
     assert_eq!(arches, ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
@@ -99,7 +99,7 @@ fn same_is_zero_and_says_so() {
     let json: Value =
         serde_json::from_str(&out(&profiles("preset:tcpdump", "preset:tcpdump", &["--format", "json"])))
             .expect("JSON");
-    assert_eq!(json, json!({"format": "1.0", "same": true, "changes": []}));
+    assert_eq!(json, json!({"format": "1.1", "same": true, "changes": []}));
     let unified = profiles("preset:tcpdump", "preset:tcpdump", &["--format", "unified"]);
     assert_eq!(out(&unified), "");
 }

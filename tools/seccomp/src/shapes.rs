@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use plim_seccomp::bpf::Program;
+use plim_seccomp::dialect::{Rewritten, Unsaid};
 use plim_seccomp::disasm::disassemble;
 use plim_seccomp::exact::{self, Verdict};
 use plim_seccomp::interpret::SeccompData;
@@ -299,4 +300,72 @@ fn show_cases(answer: &CallAnswer) -> Vec<ShowCase> {
         answer: case.action.into(),
     };
     answer.cases.iter().map(case).collect()
+}
+
+/// `convert --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Conversion {
+    /// [`FORMAT`].
+    format: &'static str,
+    /// The profile in the dialect that was asked for.
+    profile: serde_json::Value,
+    /// What that dialect cannot say.
+    unsaid: Vec<UnsaidShape>,
+}
+
+/// One part of a profile that a dialect cannot say.
+#[derive(Debug, Serialize, JsonSchema)]
+struct UnsaidShape {
+    /// JSON pointer into the profile as it was written.
+    pointer: String,
+    /// `settled` for the facts that were given, `dropped` where no answer depends on it, or `lost`.
+    fate: &'static str,
+    /// In words.
+    what: String,
+}
+
+impl Conversion {
+    pub(crate) fn of(rewritten: &Rewritten) -> Conversion {
+        let unsaid = |unsaid: &Unsaid| UnsaidShape {
+            pointer: unsaid.pointer.clone(),
+            fate: unsaid.fate.as_str(),
+            what: unsaid.what.clone(),
+        };
+        Conversion {
+            format: FORMAT,
+            profile: rewritten.json.clone(),
+            unsaid: rewritten.unsaid.iter().map(unsaid).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `UPDATE_SCHEMA=1 cargo test -p plim-seccomp-tool` writes them anew.
+    #[test]
+    fn committed_schemas_are_current() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
+        for (name, schema) in [
+            ("table", schemars::schema_for!(Table)),
+            ("filters", schemars::schema_for!(Filters)),
+            ("claim", schemars::schema_for!(Claim)),
+            ("show", schemars::schema_for!(Show)),
+            ("convert", schemars::schema_for!(Conversion)),
+        ] {
+            let path = folder.join(format!("{name}-{FORMAT}.json"));
+            let current = serde_json::to_string_pretty(&schema).expect("text") + "\n";
+            if std::env::var_os("UPDATE_SCHEMA").is_some() {
+                std::fs::create_dir_all(&folder).expect("folder");
+                std::fs::write(&path, &current).expect("write the schema");
+            }
+            let committed = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(
+                committed == current,
+                "{} is not what the code says; run `UPDATE_SCHEMA=1 cargo test -p plim-seccomp-tool`",
+                path.display()
+            );
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod compile;
+pub(crate) mod convert;
 pub(crate) mod disasm;
 pub(crate) mod dump;
 pub(crate) mod eval;

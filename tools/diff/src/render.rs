@@ -13,12 +13,21 @@ use serde_json::Value;
 struct Row {
     area: Area,
     effect: Effect,
-    what: String,
+    /// What changed: one thing, or system calls that change alike.
+    names: Vec<String>,
     /// What the folded changes differ in: architectures, capability sets.
     variants: Vec<String>,
+    /// It is the verdict on a system call.
+    is_call: bool,
     condition: String,
     before: String,
     after: String,
+}
+
+impl Row {
+    fn variants(&self) -> String {
+        if self.variants.is_empty() { String::new() } else { format!(" ({})", self.variants.join(", ")) }
+    }
 }
 
 /// The table of all changes, or the sentence that there is none.
@@ -34,14 +43,17 @@ pub(crate) fn table(diff: &Diff, style: Style) -> String {
             Effect::Less => ("-", Tone::Good),
             Effect::Other => ("~", Tone::Warn),
         };
-        let what = match row.variants.as_slice() {
-            [] => row.what,
-            variants => format!("{} ({})", row.what, variants.join(", ")),
+        let what = match row.names.as_slice() {
+            [only] => Cell::new(format!("{only}{}", row.variants())),
+            many => {
+                let head = format!("{} calls{}:", many.len(), row.variants());
+                Cell::lines(std::iter::once(head).chain(lines(many)))
+            }
         };
         table.row([
             Cell::new(sign).tone(tone),
             Cell::new(row.area.as_str()).tone(Tone::Dim),
-            Cell::new(what),
+            what,
             Cell::new(row.condition),
             Cell::new(row.before),
             Cell::new(row.after),
@@ -84,45 +96,34 @@ pub(crate) fn unknown(diff: &Diff) -> Vec<String> {
 
 /// System calls that change alike, in one row.
 fn group(rows: Vec<Row>) -> Vec<Row> {
-    let mut groups: Vec<(Row, Vec<String>)> = Vec::new();
+    let mut groups: Vec<Row> = Vec::new();
     let mut places: HashMap<(Effect, Vec<String>, String, String, String), usize> = HashMap::new();
     for row in rows {
-        let call = row.area == Area::Seccomp && !row.variants.is_empty();
         let key =
             (row.effect, row.variants.clone(), row.condition.clone(), row.before.clone(), row.after.clone());
-        let place = if call { *places.entry(key).or_insert(groups.len()) } else { groups.len() };
+        let place = if row.is_call { *places.entry(key).or_insert(groups.len()) } else { groups.len() };
         match groups.get_mut(place) {
-            Some((_, names)) => names.push(row.what),
-            None => groups.push((Row { what: String::new(), ..row }, vec![row.what])),
+            Some(group) => group.names.extend(row.names),
+            None => groups.push(row),
         }
     }
     groups
-        .into_iter()
-        .map(|(row, names)| match names.as_slice() {
-            [only] => Row { what: only.clone(), ..row },
-            many => Row { what: lines(many), variants: row.variants, ..row },
-        })
-        .collect()
 }
 
-/// Names as lines of some 60 columns, under their number.
-fn lines(names: &[String]) -> String {
-    let mut text = format!("{} calls:", names.len());
-    let mut width = usize::MAX;
+/// Names as lines of some 60 columns.
+fn lines(names: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
+        let word = if index + 1 < names.len() { format!("{name},") } else { name.clone() };
+        match lines.last_mut().filter(|line| line.len() + word.len() < 60) {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            None => lines.push(word),
         }
-        if width.saturating_add(name.len() + 2) > 60 {
-            text.push('\n');
-            width = 0;
-        } else {
-            text.push(' ');
-        }
-        text.push_str(name);
-        width += name.len() + 2;
     }
-    text
+    lines
 }
 
 fn fold(changes: &[Change]) -> Vec<Row> {
@@ -133,20 +134,14 @@ fn fold(changes: &[Change]) -> Vec<Row> {
         let row = Row {
             area: change.area,
             effect: change.effect,
-            what,
+            names: vec![what.clone()],
             variants: Vec::new(),
+            is_call: change.seccomp.is_some(),
             condition: change.seccomp.as_ref().and_then(|detail| detail.when.clone()).unwrap_or_default(),
             before: value(&change.before),
             after: value(&change.after),
         };
-        let key = (
-            row.area,
-            row.effect,
-            row.what.clone(),
-            row.condition.clone(),
-            row.before.clone(),
-            row.after.clone(),
-        );
+        let key = (row.area, row.effect, what, row.condition.clone(), row.before.clone(), row.after.clone());
         match places.entry(key) {
             Entry::Occupied(place) => rows[*place.get()].variants.extend(variant),
             Entry::Vacant(place) => {
@@ -242,6 +237,19 @@ mod tests {
         assert!(lines[1].starts_with("-  seccomp  socket (x86_64, i386, x32)  "), "{text}");
         assert!(lines[1].ends_with("SCMP_ACT_ALLOW  SCMP_ACT_ERRNO (EPERM)"), "{text}");
         assert_eq!(lines.len(), 3, "{text}");
+    }
+
+    #[test]
+    fn calls_that_change_alike_are_one_row() {
+        let names: Vec<String> = (100..140).map(|number| format!("call_{number}")).collect();
+        let changes: Vec<Change> =
+            names.iter().zip(100..).map(|(name, nr)| refused(Arch::X86_64, name, nr)).collect();
+        let text = table(&Diff::new(changes, vec![]), Style::plain(false));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("-  seccomp  40 calls (x86_64):  "), "{text}");
+        assert!(lines[2].trim_start().starts_with("call_100, call_101, "), "{text}");
+        assert!(names.iter().all(|name| text.contains(name)), "{text}");
+        assert_eq!(lines.len(), 9, "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-"""Builds a filter with libseccomp from OCI's linux.seccomp, as runc does: python3 libseccomp.py PROFILE.json FILTER.bpf
+"""Builds a filter with libseccomp from OCI's linux.seccomp, as runc does: python3 libseccomp.py PROFILE.json FILTER.bpf [tree]
 
-Prints, as a JSON object, the names for which this libseccomp has no number of their own on each architecture. Needs Debian's python3-seccomp.
+With `tree` it asks for libseccomp's binary tree (SCMP_FLTATR_CTL_OPTIMIZE 2). Prints, as a JSON object, the names for which this libseccomp has no number of their own on each architecture. Needs Debian's python3-seccomp.
 """
 
 import json
@@ -26,9 +26,11 @@ def action(name, number):
     }[name]()
 
 
-def main(source, target):
+def main(source, target, shape="linear"):
     profile = json.load(open(source))
     built = seccomp.SyscallFilter(action(profile["defaultAction"], profile.get("defaultErrnoRet")))
+    if shape == "tree":
+        built.set_attr(seccomp.Attr.CTL_OPTIMIZE, 2)
     for arch in profile["architectures"]:
         if not built.exist_arch(seccomp.Arch(ARCHES[arch])):
             built.add_arch(seccomp.Arch(ARCHES[arch]))

@@ -20,6 +20,7 @@ proptest! {
         let program = match compile(&resolved) {
             Ok(program) => program,
             Err(CompileError::Refused(_)) => return Ok(()),
+            Err(other) => panic!("{other}\n{json}"),
         };
         for arch in [Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64] {
             for call in common::calls(&resolved, arch, 560) {

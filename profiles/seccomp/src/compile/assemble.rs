@@ -3,9 +3,8 @@
 //! A conditional jump reaches 255 instructions. A target that lies farther away gets a second entry nearby: another copy when it is
 //! a return (which costs as much as a jump to it), a `JA` otherwise. Later jumps use the nearest entry.
 
-use std::collections::HashMap;
-
 use crate::bpf::{Insn, code};
+use crate::diagram::FastMap;
 
 /// Where a jump leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +20,7 @@ pub(super) struct Assembler {
     /// The program, last instruction first.
     reversed: Vec<Insn>,
     /// The nearest entry of each target.
-    nearest: HashMap<Target, usize>,
+    nearest: FastMap<Target, usize>,
 }
 
 impl Assembler {
@@ -84,8 +83,16 @@ impl Assembler {
         self.push(insn)
     }
 
-    /// The program, first instruction first.
-    pub(super) fn finish(mut self) -> Vec<Insn> {
+    /// How many instructions there are.
+    pub(super) fn len(&self) -> usize {
+        self.reversed.len()
+    }
+
+    /// The program that starts at `entry`, first instruction first.
+    pub(super) fn finish(mut self, entry: Target) -> Vec<Insn> {
+        if self.distance(entry) != Some(0) {
+            self.reach(entry, 0);
+        }
         self.reversed.reverse();
         self.reversed
     }

@@ -1,109 +1,88 @@
-//! From resolved rules to classic BPF.
+//! From a decision function to classic BPF.
 //!
-//! The filter looks at the architecture, then finds the number in a balanced tree over *ranges of equal verdict*, then tests arguments
-//! where the verdict needs them. Leaves are shared. Everything before the verdict of an unconditional call is a load of number or
-//! architecture, a comparison with a constant or a return, which is what the kernel can evaluate ahead of time for its bitmap of
-//! always-allowed calls (`seccomp_is_const_allow`, kernel/seccomp.c, Linux 5.11).
+//! The source is a diagram, so anything that can be decided can be compiled: resolved rules, unions, filters that were read back. The
+//! program looks at the architecture, then finds the number in a search tree over *ranges of equal verdict* ([`search`]), then tests
+//! words of the arguments where the verdict needs them ([`table`]). Equal parts are written once. Everything before the verdict of an
+//! unconditional call is a load of number or architecture, a comparison with a constant, a mask or a return, which is what the kernel
+//! can evaluate ahead of time for its bitmap of always-allowed calls (`seccomp_is_const_allow`, kernel/seccomp.c, Linux 5.11).
+//!
+//! Every program is *proven* before it is handed out: its own diagram must be the one that it was made from.
 
-mod arguments;
 mod assemble;
-mod ranges;
+mod emit;
+mod search;
+mod table;
+mod weights;
 
 use crate::arch::Arch;
-use crate::bpf::{Program, ProgramError, code};
+use crate::bpf::{Program, ProgramError};
+use crate::diagram::{Diagram, Store, Undecided};
+use crate::interpret::SeccompData;
 use crate::resolve::Resolved;
-use assemble::{Assembler, Target};
-use ranges::{Leaf, Range, Tree};
 
-/// Why a profile cannot be compiled.
+/// Why there is no program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
     /// Beyond what the kernel takes: too many conditions on too many architectures.
     #[error("the filter of this profile is beyond what the kernel takes")]
     Refused(#[from] ProgramError),
+    /// The profile, or the program that was made from it, needs a larger diagram than is allowed.
+    #[error("what the filter means cannot be worked out")]
+    Undecided(#[from] Undecided),
+    /// The program does not mean what it was made from: a defect of the compiler. Nothing is installed or written.
+    #[error(
+        "internal error: the compiled filter answers the call {0:x?} otherwise than the profile; it is not used"
+    )]
+    Unproven(Box<SeccompData>),
 }
 
-/// Offset of `nr` in `struct seccomp_data`.
-const NR: u32 = 0;
-/// Offset of `arch` in `struct seccomp_data`.
-const ARCH: u32 = 4;
-
-/// Compiles `resolved`; the program answers every call as [`Resolved::decide`] does. The same rules give the same bytes.
+/// Compiles `resolved`; the program answers every call as [`Resolved::decide`] does, which is proven. The same rules give the same
+/// bytes.
 ///
 /// # Errors
 /// [`CompileError::Refused`] when it would need more than 4096 instructions.
 pub fn compile(resolved: &Resolved) -> Result<Program, CompileError> {
-    let mut tokens: Vec<u32> = Vec::new();
-    // The machine's own architecture is asked for first: nearly every call is its.
-    for arch in std::iter::once(resolved.native).chain(resolved.arches.iter().copied()) {
-        if !tokens.contains(&arch.audit_token()) {
-            tokens.push(arch.audit_token());
-        }
-    }
-    let mut leaves = ranges::Leaves::default();
-    let tables: Vec<Vec<Range>> =
-        tokens.iter().map(|token| ranges::of_token(resolved, *token, &mut leaves)).collect();
-    let mut program =
-        Emitter { asm: Assembler::default(), leaves: &leaves, entries: vec![None; leaves.len()] };
-    // Backwards, since jumps go forward: the target is always there before the jump.
-    let mut next = Target::Ret(resolved.foreign_arch.to_ret());
-    for (token, table) in tokens.iter().zip(&tables).rev() {
-        let tree = program.tree(&ranges::tree(table));
-        let entry = program.asm.load(NR, tree);
-        next = program.asm.branch(code::JMP_JEQ_K, *token, entry, next);
-    }
-    program.asm.load(ARCH, next);
-    Ok(Program::from_instructions(program.asm.finish())?)
+    let mut store = Store::new();
+    let diagram = store.of_resolved(resolved)?;
+    from_diagram(&mut store, diagram, Some(resolved.native))
 }
 
-struct Emitter<'l> {
-    asm: Assembler,
-    leaves: &'l ranges::Leaves<'l>,
-    /// Where the code of a conditional leaf starts, once it was written.
-    entries: Vec<Option<Target>>,
+/// Compiles any decision function; the program answers every call as [`Store::decide`] does, which is proven.
+///
+/// The calls of `native` are found first; without one those of x86-64, if it is told apart.
+///
+/// ```
+/// use plim_seccomp::{Action, compile, diagram::Store};
+/// let mut store = Store::new();
+/// let everything = store.constant(Action::Allow);
+/// let program = compile::from_diagram(&mut store, everything, None).unwrap();
+/// assert_eq!(program.instructions().len(), 1);
+/// ```
+///
+/// # Errors
+/// [`CompileError::Refused`] when it would need more than 4096 instructions, [`CompileError::Undecided`] when the store's budget is
+/// used up.
+pub fn from_diagram(
+    store: &mut Store,
+    diagram: Diagram,
+    native: Option<Arch>,
+) -> Result<Program, CompileError> {
+    let program = emit::program(store, diagram, native.unwrap_or(Arch::X86_64))?;
+    prove(store, diagram, &program)?;
+    Ok(program)
 }
 
-impl Emitter<'_> {
-    fn tree(&mut self, tree: &Tree) -> Target {
-        match tree {
-            Tree::Leaf(leaf) => self.leaf(*leaf),
-            Tree::AtLeast(number, below, rest) => {
-                let rest = self.tree(rest);
-                let below = self.tree(below);
-                self.asm.branch(code::JMP_JGE_K, *number, rest, below)
-            }
-            Tree::Exactly(number, leaf, rest) => {
-                let rest = self.tree(rest);
-                let leaf = self.leaf(*leaf);
-                self.asm.branch(code::JMP_JEQ_K, *number, leaf, rest)
-            }
-        }
+/// Whether `program` means just what `diagram` does.
+fn prove(store: &mut Store, diagram: Diagram, program: &Program) -> Result<(), CompileError> {
+    let compiled = store.of_program(program)?;
+    if compiled == diagram {
+        return Ok(());
     }
-
-    fn leaf(&mut self, leaf: Leaf) -> Target {
-        match leaf {
-            Leaf::Ret(ret) => Target::Ret(ret),
-            Leaf::Rules(index) => match self.entries[index] {
-                Some(entry) => entry,
-                None => {
-                    let entry = arguments::emit(&mut self.asm, self.leaves.get(index));
-                    self.entries[index] = Some(entry);
-                    entry
-                }
-            },
-        }
-    }
-}
-
-/// Offsets of the low and the high word of an argument.
-fn words(argument: u8, big_endian: bool) -> (u32, u32) {
-    let first = 16 + 8 * u32::from(argument);
-    if big_endian { (first + 4, first) } else { (first, first + 4) }
-}
-
-/// Whether `arch`'s filter needs to look at high words.
-fn is_wide(arch: Arch) -> bool {
-    !arch.has_narrow_arguments()
+    use crate::Action;
+    let differs = |a, b| if a == b { Action::Allow } else { Action::KillProcess };
+    let difference = store.combine(diagram, compiled, differs)?;
+    let witness = store.witness(difference, |action| action != Action::Allow);
+    Err(CompileError::Unproven(Box::new(witness.unwrap_or_default())))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub(super) fn mix(state: u64, word: u64) -> u64 {
 
 /// [`mix`] as a [`Hasher`].
 #[derive(Default)]
-pub(super) struct Mixer(u64);
+pub(crate) struct Mixer(u64);
 
 impl Hasher for Mixer {
     fn write(&mut self, bytes: &[u8]) {
@@ -41,4 +41,4 @@ impl Hasher for Mixer {
     }
 }
 
-pub(super) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;
+pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;

@@ -15,6 +15,7 @@ mod classes;
 mod differ;
 mod hash;
 mod rules;
+mod shape;
 mod symbolic;
 mod text;
 mod values;
@@ -31,6 +32,8 @@ use arena::{Arena, Exceeded, Id, Leaf};
 pub use cases::{Case, Term};
 pub use classes::{Class, Range};
 pub(crate) use differ::Difference;
+pub(crate) use hash::FastMap;
+pub(crate) use shape::Shape;
 pub use text::condition;
 pub use values::Test;
 

@@ -38,6 +38,19 @@ fn level_of_offset(offset: u32, bit: u32) -> u32 {
     }
 }
 
+/// Offset of a word of `struct seccomp_data` and the bit of it that a level asks for.
+pub(super) fn offset_and_bit(level: u32) -> (u32, u32) {
+    if ARCH_LEVELS.contains(&level) {
+        return (4, ARCH_LEVELS.end - 1 - level);
+    }
+    if NR_LEVELS.contains(&level) {
+        return (0, NR_LEVELS.end - 1 - level);
+    }
+    let (lane, bit) = lane_and_bit(level);
+    let first = if lane == IP { 8 } else { 16 + 8 * lane };
+    if bit < 32 { (first, bit) } else { (first + 4, bit - 32) }
+}
+
 /// Swaps the halves of an argument: from its value to the one whose second word is the high half, on big-endian machines.
 pub(super) fn swapped(value: u64) -> u64 {
     value.rotate_left(32)

@@ -1,0 +1,397 @@
+//! Search trees over ranges of equal verdict, as few branches as possible where they are rarely taken and as shallow as possible
+//! where they often are.
+//!
+//! A table (all 2³² numbers, say, or all values of one word of an argument) is a list of [`Range`]s. [`Forest::plan`] finds the tree of
+//! least cost for it by dynamic programming over stretches of ranges. A stretch is
+//! * one leaf;
+//! * *singles* in something else: a few numbers that are asked for one by one (`JEQ`), and what is left without them;
+//! * *cut* in two at the start of a range (`JGE`);
+//! * or *shared*: a tree that was planned before, for another architecture, answers alike here, but for a few singles.
+
+use crate::diagram::FastMap;
+
+/// What is done with a value: one of the caller's numbers.
+pub(super) type Leaf = u32;
+/// A node of a [`Forest`].
+pub(super) type NodeId = u32;
+
+/// Values from `start` to the next range's start (the last: to the largest value).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) start: u32,
+    pub(super) leaf: Leaf,
+}
+
+/// One step of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Node {
+    Leaf(Leaf),
+    /// At least this value: the second node, else the first.
+    AtLeast(u32, NodeId, NodeId),
+    /// Exactly this value: the first node, else the second.
+    Exactly(u32, NodeId, NodeId),
+}
+
+/// The weight of one number that is not hot.
+pub(super) const UNIT: u64 = 16;
+/// What one branch more costs: as much as one step more for this many numbers.
+const BRANCH: u64 = 12 * UNIT;
+/// Up to so many ranges every cut is tried.
+const EVERY_CUT: usize = 12;
+/// How far from where its halves weigh alike a longer stretch may be cut.
+const OFF_MIDDLE: usize = 5;
+/// Trees of fewer ranges are not worth sharing.
+const LEAST_SHARED: usize = 3;
+/// From so many nodes on no more is shared: looking for what agrees would take longer than it is worth.
+const MOST_SHARED: usize = 600;
+/// The most numbers that are asked for one by one.
+const MOST_SINGLES: usize = 3;
+/// The most ranges that are planned as a whole; longer tables are cut in the middle first.
+const MOST_PLANNED: usize = 160;
+
+/// Not planned yet.
+const UNKNOWN: u32 = u32::MAX;
+/// How much deeper branches cost more, as a divisor: no more than by weight.
+pub(super) const AS_WEIGHED: u64 = u64::MAX;
+/// The same: a fifth more a step, so that no value has a much longer way than the others.
+pub(super) const FLAT: u64 = 5;
+
+/// Trees that share nodes.
+#[derive(Default)]
+pub(super) struct Forest {
+    nodes: Vec<Node>,
+    ids: FastMap<Node, NodeId>,
+    /// What each node answers to every value, and how deep it has to search for it.
+    answers: Vec<Vec<Answer>>,
+}
+
+/// From `start` on a node answers `leaf`, after `depth` branches.
+#[derive(Clone, Copy)]
+struct Answer {
+    start: u32,
+    leaf: Leaf,
+    depth: u32,
+}
+
+impl Forest {
+    pub(super) fn node(&self, id: NodeId) -> Node {
+        self.nodes[id as usize]
+    }
+
+    fn add(&mut self, node: Node) -> NodeId {
+        if let Some(known) = self.ids.get(&node) {
+            return *known;
+        }
+        let id = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let answers = self.answers_of(node);
+        self.nodes.push(node);
+        self.ids.insert(node, id);
+        self.answers.push(answers);
+        id
+    }
+
+    fn answers_of(&self, node: Node) -> Vec<Answer> {
+        let deeper = |answer: &Answer| Answer { depth: answer.depth + 1, ..*answer };
+        match node {
+            Node::Leaf(leaf) => vec![Answer { start: 0, leaf, depth: 0 }],
+            Node::AtLeast(value, below, rest) => {
+                let rest = &self.answers[rest as usize];
+                let first = rest.partition_point(|answer| answer.start <= value) - 1;
+                let below = self.answers[below as usize].iter().filter(|answer| answer.start < value);
+                let at = Answer { start: value, ..rest[first] };
+                below.chain([&at]).chain(&rest[first + 1..]).map(deeper).collect()
+            }
+            Node::Exactly(value, leaf, rest) => {
+                let rest = &self.answers[rest as usize];
+                let within = rest.partition_point(|answer| answer.start <= value) - 1;
+                let leaf = self.answers[leaf as usize][0].leaf;
+                let mut list: Vec<Answer> = rest[..=within].iter().map(deeper).collect();
+                if list.last().is_some_and(|last| last.start == value) {
+                    list.pop();
+                }
+                list.push(Answer { start: value, leaf, depth: 1 });
+                if let Some(next) = value.checked_add(1)
+                    && rest.get(within + 1).is_none_or(|answer| answer.start > next)
+                {
+                    list.push(Answer { start: next, ..deeper(&rest[within]) });
+                }
+                list.extend(rest[within + 1..].iter().map(deeper));
+                list
+            }
+        }
+    }
+
+    /// The root of a search through `ranges` (not empty, the first starts at 0), where `weight` says how often the values of each are
+    /// looked for.
+    pub(super) fn plan(&mut self, ranges: &[Range], weights: &[u64], flatten: u64) -> NodeId {
+        if ranges.len() > MOST_PLANNED {
+            let middle = ranges.len() / 2;
+            let below = self.plan(&ranges[..middle], &weights[..middle], flatten);
+            let rest = self.plan(&ranges[middle..], &weights[middle..], flatten);
+            return self.add(Node::AtLeast(ranges[middle].start, below, rest));
+        }
+        let mut sums = vec![0];
+        sums.extend(weights.iter().scan(0, |sum, weight| {
+            *sum += weight;
+            Some(*sum)
+        }));
+        let length = ranges.len();
+        let mut planner = Planner {
+            flatten,
+            ranges,
+            sums,
+            known: vec![UNKNOWN; length * (length + 1)],
+            plans: Vec::new(),
+            shared: self.shared(ranges),
+        };
+        planner.plan(0, length);
+        planner.build(0, length, self)
+    }
+
+    /// For each first range, the nodes that answer alike from there on, and how far.
+    fn shared(&self, ranges: &[Range]) -> Vec<Vec<Shared>> {
+        let mut all = vec![Vec::new(); ranges.len()];
+        if self.nodes.len() > MOST_SHARED {
+            return all;
+        }
+        for (node, answers) in (0..).zip(&self.answers) {
+            if answers.len() < LEAST_SHARED {
+                continue;
+            }
+            let depth = answers.iter().map(|answer| answer.depth).max().unwrap_or(0);
+            let mut at = 0;
+            for from in 0..ranges.len() {
+                while answers.get(at + 1).is_some_and(|next| next.start <= ranges[from].start) {
+                    at += 1;
+                }
+                if answers[at].leaf == ranges[from].leaf {
+                    let mut found = |to: usize, singles: Singles| {
+                        let shared = Shared { to, node, singles, depth };
+                        if to >= from + LEAST_SHARED
+                            && !all[from].iter().any(|known| shared.is_worse_than(known))
+                        {
+                            all[from].push(shared);
+                        }
+                    };
+                    shared_from(ranges, from, &answers[at..], &mut found);
+                }
+            }
+        }
+        all
+    }
+}
+
+/// A few values and what they get.
+#[derive(Clone, Copy, Default)]
+struct Singles {
+    list: [(u32, Leaf); MOST_SINGLES],
+    length: usize,
+}
+
+impl Singles {
+    fn push(&mut self, value: u32, leaf: Leaf) {
+        self.list[self.length] = (value, leaf);
+        self.length += 1;
+    }
+
+    fn up_to(&self, last: u32) -> impl Iterator<Item = (u32, Leaf)> {
+        self.list[..self.length].iter().copied().take_while(move |(value, _)| *value <= last)
+    }
+}
+
+/// A node that answers as the ranges up to, not including, `to`, but for `singles` (in ascending order).
+#[derive(Clone)]
+struct Shared {
+    to: usize,
+    node: NodeId,
+    singles: Singles,
+    /// The longest way through the node.
+    depth: u32,
+}
+
+impl Shared {
+    fn is_worse_than(&self, other: &Shared) -> bool {
+        other.to >= self.to && other.singles.length <= self.singles.length && other.depth <= self.depth
+    }
+}
+
+/// Calls `found` with how far the answers agree with the ranges from `from` on, once for each number of exceptions. The first answer is
+/// the one at the start of that range.
+fn shared_from(ranges: &[Range], from: usize, answers: &[Answer], found: &mut impl FnMut(usize, Singles)) {
+    let mut singles = Singles::default();
+    let mut at = 0;
+    for (index, range) in ranges.iter().enumerate().skip(from) {
+        let last = ranges.get(index + 1).map_or(u32::MAX, |next| next.start - 1);
+        let before = singles;
+        loop {
+            // This range under this answer.
+            let first = range.start.max(answers[at].start);
+            let ends = answers.get(at + 1).map_or(u32::MAX, |next| next.start - 1);
+            if answers[at].leaf != range.leaf {
+                let wrong = ends.min(last) - first;
+                if singles.length == before.length {
+                    found(index, before);
+                }
+                if wrong as usize >= MOST_SINGLES - singles.length {
+                    return;
+                }
+                for value in first..=first + wrong {
+                    singles.push(value, range.leaf);
+                }
+            }
+            if ends >= last {
+                at += usize::from(ends == last && at + 1 < answers.len());
+                break;
+            }
+            at += 1;
+        }
+    }
+    found(ranges.len(), singles);
+}
+
+/// How a stretch of ranges is searched, and what that costs.
+#[derive(Clone, Copy)]
+struct Plan {
+    cost: u64,
+    how: How,
+}
+
+#[derive(Clone, Copy)]
+enum How {
+    /// Single numbers, asked for one by one, in what is otherwise this.
+    Singles(Leaf),
+    /// Numbers from this range on, and the others.
+    Cut(usize),
+    /// This of the shared nodes that start here.
+    Shared(usize),
+}
+
+struct Planner<'r> {
+    flatten: u64,
+    ranges: &'r [Range],
+    /// The weight of all ranges before each.
+    sums: Vec<u64>,
+    /// By start and end, which of `plans`.
+    known: Vec<u32>,
+    plans: Vec<Plan>,
+    shared: Vec<Vec<Shared>>,
+}
+
+impl Planner<'_> {
+    fn weight(&self, from: usize, to: usize) -> u64 {
+        self.sums[to] - self.sums[from]
+    }
+
+    fn leaf(&self, index: usize) -> Leaf {
+        self.ranges[index].leaf
+    }
+
+    fn known(&self, from: usize, to: usize) -> Option<Plan> {
+        self.plans.get(self.known[from * (self.ranges.len() + 1) + to] as usize).copied()
+    }
+
+    /// The best way to search the ranges from `from` up to, not including, `to`.
+    fn plan(&mut self, from: usize, to: usize) -> u64 {
+        if let Some(known) = self.known(from, to) {
+            return known.cost;
+        }
+        let mut best = self.singles(from, to).unwrap_or(Plan { cost: u64::MAX, how: How::Cut(from + 1) });
+        for (index, shared) in self.shared[from].iter().enumerate().filter(|(_, shared)| shared.to >= to) {
+            let end = self.ranges.get(to).map_or(u32::MAX, |next| next.start - 1);
+            let singles = shared.singles.up_to(end).count() as u64;
+            let cost = singles * BRANCH + self.weight(from, to) * (singles + u64::from(shared.depth));
+            if cost < best.cost {
+                best = Plan { cost, how: How::Shared(index) };
+            }
+        }
+        let here = BRANCH + self.weight(from, to);
+        if best.cost > here {
+            for cut in self.cuts(from, to) {
+                let below = self.plan(from, cut);
+                if below + here >= best.cost {
+                    continue;
+                }
+                let both = below + self.plan(cut, to);
+                let cost = both + both / self.flatten + here;
+                if cost < best.cost {
+                    best = Plan { cost, how: How::Cut(cut) };
+                }
+            }
+        }
+        self.known[from * (self.ranges.len() + 1) + to] = u32::try_from(self.plans.len()).unwrap_or(UNKNOWN);
+        self.plans.push(best);
+        best.cost
+    }
+
+    /// Where a stretch may be cut: anywhere when it is short, else about where its halves weigh alike.
+    fn cuts(&self, from: usize, to: usize) -> std::ops::Range<usize> {
+        if to - from <= EVERY_CUT {
+            return from + 1..to;
+        }
+        let half = (self.sums[from] + self.sums[to]) / 2;
+        let middle = self.sums[from..to].partition_point(|sum| *sum <= half) + from;
+        middle.saturating_sub(OFF_MIDDLE).clamp(from + 1, to - 1)..(middle + OFF_MIDDLE + 1).min(to)
+    }
+
+    fn is_single(&self, index: usize) -> bool {
+        let next = self.ranges.get(index + 1).map_or(u32::MAX, |next| next.start - 1);
+        next == self.ranges[index].start
+    }
+
+    /// A few single numbers in an otherwise uniform stretch.
+    fn singles(&self, from: usize, to: usize) -> Option<Plan> {
+        if to - from > 2 * MOST_SINGLES + 1 {
+            return None;
+        }
+        let mut wide = (from..to).filter(|index| !self.is_single(*index)).map(|index| self.leaf(index));
+        let rest = wide.next().unwrap_or(self.leaf(from));
+        if wide.any(|leaf| leaf != rest) {
+            return None;
+        }
+        let (mut asked, mut weights, mut others) = (0, [0; MOST_SINGLES], 0);
+        for index in from..to {
+            let weight = self.weight(index, index + 1);
+            if self.leaf(index) == rest {
+                others += weight;
+            } else {
+                *weights.get_mut(asked)? = weight;
+                asked += 1;
+            }
+        }
+        // The heaviest is asked for first.
+        weights.sort_unstable_by(|a, b| b.cmp(a));
+        let steps: u64 = (1..).zip(weights).map(|(steps, weight)| steps * weight).sum();
+        let asked = asked as u64;
+        let cost = asked * BRANCH + steps + asked * others;
+        Some(Plan { cost, how: How::Singles(rest) })
+    }
+
+    fn build(&self, from: usize, to: usize, forest: &mut Forest) -> NodeId {
+        match self.known(from, to).map(|plan| plan.how) {
+            Some(How::Singles(rest)) => {
+                let mut singles: Vec<usize> = (from..to).filter(|index| self.leaf(*index) != rest).collect();
+                // The last is asked for first.
+                singles.sort_by_key(|index| self.weight(*index, index + 1));
+                let end = forest.add(Node::Leaf(rest));
+                singles.into_iter().fold(end, |node, index| {
+                    let leaf = forest.add(Node::Leaf(self.leaf(index)));
+                    forest.add(Node::Exactly(self.ranges[index].start, leaf, node))
+                })
+            }
+            Some(How::Shared(index)) => {
+                let shared = &self.shared[from][index];
+                let end = self.ranges.get(to).map_or(u32::MAX, |next| next.start - 1);
+                shared.singles.up_to(end).fold(shared.node, |node, (value, leaf)| {
+                    let leaf = forest.add(Node::Leaf(leaf));
+                    forest.add(Node::Exactly(value, leaf, node))
+                })
+            }
+            Some(How::Cut(cut)) => {
+                let rest = self.build(cut, to, forest);
+                let below = self.build(from, cut, forest);
+                forest.add(Node::AtLeast(self.ranges[cut].start, below, rest))
+            }
+            None => unreachable!("what is built was planned"),
+        }
+    }
+}

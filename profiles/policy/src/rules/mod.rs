@@ -1,0 +1,16 @@
+//! Policies: files of rules, what they extend, and what they let pass.
+
+mod expression;
+mod file;
+mod glob;
+mod load;
+mod read;
+
+pub use expression::{Expression, ExpressionError};
+pub use file::{Call, Check, Date, Ignore, Override, Policy, Relation, Rule, Scope};
+pub use glob::Glob;
+pub use load::{LoadError, PolicySet, Source, load};
+pub use read::{PolicyError, read};
+
+#[cfg(test)]
+mod tests;

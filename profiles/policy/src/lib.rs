@@ -5,6 +5,8 @@
 
 pub mod declared;
 pub mod finding;
+pub mod judge;
+pub mod packs;
 pub mod pss;
 pub mod rules;
 mod spelling;

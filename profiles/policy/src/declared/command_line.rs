@@ -26,18 +26,98 @@ const FLAGS: [&str; 16] = [
 
 /// Options with a value.
 const VALUES: [&str; 92] = [
-    "add-host", "annotation", "attach", "blkio-weight", "blkio-weight-device", "cap-add", "cap-drop", "cgroup-parent",
-    "cgroupns", "cidfile", "cpu-count", "cpu-percent", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime",
-    "cpu-shares", "cpus", "cpuset-cpus", "cpuset-mems", "detach-keys", "device", "device-cgroup-rule",
-    "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "dns", "dns-option", "dns-search",
-    "domainname", "entrypoint", "env", "env-file", "expose", "gidmap", "gpus", "group-add", "health-cmd",
-    "health-interval", "health-retries", "health-start-interval", "health-start-period", "health-timeout", "hostname",
-    "io-maxbandwidth", "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label", "label-file", "link",
-    "link-local-ip", "log-driver", "log-opt", "mac-address", "memory", "memory-reservation", "memory-swap",
-    "memory-swappiness", "mount", "name", "network", "network-alias", "oom-score-adj", "pid", "pids-limit", "platform",
-    "publish", "pull", "restart", "runtime", "security-opt", "shm-size", "stop-signal", "stop-timeout",
-    "storage-opt", "sysctl", "tmpfs", "uidmap", "ulimit", "umask", "user", "userns", "uts", "volume",
-    "volume-driver", "volumes-from", "workdir",
+    "add-host",
+    "annotation",
+    "attach",
+    "blkio-weight",
+    "blkio-weight-device",
+    "cap-add",
+    "cap-drop",
+    "cgroup-parent",
+    "cgroupns",
+    "cidfile",
+    "cpu-count",
+    "cpu-percent",
+    "cpu-period",
+    "cpu-quota",
+    "cpu-rt-period",
+    "cpu-rt-runtime",
+    "cpu-shares",
+    "cpus",
+    "cpuset-cpus",
+    "cpuset-mems",
+    "detach-keys",
+    "device",
+    "device-cgroup-rule",
+    "device-read-bps",
+    "device-read-iops",
+    "device-write-bps",
+    "device-write-iops",
+    "dns",
+    "dns-option",
+    "dns-search",
+    "domainname",
+    "entrypoint",
+    "env",
+    "env-file",
+    "expose",
+    "gidmap",
+    "gpus",
+    "group-add",
+    "health-cmd",
+    "health-interval",
+    "health-retries",
+    "health-start-interval",
+    "health-start-period",
+    "health-timeout",
+    "hostname",
+    "io-maxbandwidth",
+    "io-maxiops",
+    "ip",
+    "ip6",
+    "ipc",
+    "isolation",
+    "kernel-memory",
+    "label",
+    "label-file",
+    "link",
+    "link-local-ip",
+    "log-driver",
+    "log-opt",
+    "mac-address",
+    "memory",
+    "memory-reservation",
+    "memory-swap",
+    "memory-swappiness",
+    "mount",
+    "name",
+    "network",
+    "network-alias",
+    "oom-score-adj",
+    "pid",
+    "pids-limit",
+    "platform",
+    "publish",
+    "pull",
+    "restart",
+    "runtime",
+    "security-opt",
+    "shm-size",
+    "stop-signal",
+    "stop-timeout",
+    "storage-opt",
+    "sysctl",
+    "tmpfs",
+    "uidmap",
+    "ulimit",
+    "umask",
+    "user",
+    "userns",
+    "uts",
+    "volume",
+    "volume-driver",
+    "volumes-from",
+    "workdir",
 ];
 
 /// One-letter options.
@@ -78,7 +158,9 @@ pub fn words(text: &str) -> Result<Vec<String>, DeclaredError> {
                 let word = word.get_or_insert_default();
                 loop {
                     match letters.next() {
-                        None => return Err(error(format!("command line: {letter} without its closing quote"))),
+                        None => {
+                            return Err(error(format!("command line: {letter} without its closing quote")));
+                        }
                         Some(end) if end == letter => break,
                         Some('\\') if letter == '"' => match letters.next() {
                             Some(next @ ('"' | '\\' | '$' | '`')) => word.push(next),
@@ -136,7 +218,8 @@ pub fn read(text: &str) -> Result<Workload, DeclaredError> {
                 flag(&mut options, name, on);
             } else if VALUES.contains(&name) {
                 let value = value.or_else(|| rest.next().cloned());
-                let value = value.ok_or_else(|| error(format!("command line: --{name} without its value")))?;
+                let value =
+                    value.ok_or_else(|| error(format!("command line: --{name} without its value")))?;
                 set(&mut options, &mut quota, name, &value)?;
             } else {
                 let near = crate::spelling::hint(name, FLAGS.iter().chain(&VALUES).copied());
@@ -153,7 +236,8 @@ pub fn read(text: &str) -> Result<Workload, DeclaredError> {
                 }
                 let glued = letters[at + letter.len_utf8()..].trim_start_matches('=');
                 let value = if glued.is_empty() { rest.next().cloned() } else { Some(glued.to_owned()) };
-                let value = value.ok_or_else(|| error(format!("command line: -{letter} without its value")))?;
+                let value =
+                    value.ok_or_else(|| error(format!("command line: -{letter} without its value")))?;
                 set(&mut options, &mut quota, name, &value)?;
                 break;
             }
@@ -169,7 +253,8 @@ pub fn read(text: &str) -> Result<Workload, DeclaredError> {
     }
     options.image = Some(image.clone());
     if options.name.is_empty() {
-        options.name = image.rsplit('/').next().unwrap_or(image).split([':', '@']).next().unwrap_or(image).to_owned();
+        options.name =
+            image.rsplit('/').next().unwrap_or(image).split([':', '@']).next().unwrap_or(image).to_owned();
     }
     Ok(Workload {
         form: Form::DockerRun,
@@ -233,7 +318,9 @@ fn set(
             options.sysctls.insert(key.to_owned(), value.to_owned());
         }
         "publish" => options.ports.push(engine::port(value).ok_or_else(|| bad("[[IP:]HOST:]CONTAINER"))?),
-        "memory" => options.memory_bytes = Some(engine::size(value).ok_or_else(|| bad("a size such as 64m"))?),
+        "memory" => {
+            options.memory_bytes = Some(engine::size(value).ok_or_else(|| bad("a size such as 64m"))?)
+        }
         "cpus" => options.millicpus = Some(engine::cpus(value).ok_or_else(|| bad("a number of CPUs"))?),
         "cpu-quota" => quota.0 = Some(value.parse().map_err(|_| bad("microseconds"))?),
         "cpu-period" => quota.1 = value.parse().map_err(|_| bad("microseconds"))?,

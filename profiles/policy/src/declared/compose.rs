@@ -48,10 +48,9 @@ fn layers<'n>(document: &'n Node, service: &'n Node, left: usize) -> Result<Vec<
         return Err(DeclaredError::new(extends.at, what));
     }
     let name = extends.text().or_else(|| extends.text_of("service")).unwrap_or_default();
-    let base = document
-        .path(&["services", name])
-        .filter(|_| left > 0)
-        .ok_or_else(|| DeclaredError::new(extends.at, format!("extends {name:?}, which is no service of this file")))?;
+    let base = document.path(&["services", name]).filter(|_| left > 0).ok_or_else(|| {
+        DeclaredError::new(extends.at, format!("extends {name:?}, which is no service of this file"))
+    })?;
     layers.extend(self::layers(document, base, left - 1)?);
     Ok(layers)
 }
@@ -68,7 +67,11 @@ impl<'n> Service<'n> {
 
     fn wrong<T>(&self, node: &Node, key: &str, expected: &str) -> Result<T, DeclaredError> {
         let variable = node.text().is_some_and(|text| text.contains('$'));
-        let hint = if variable { "; check the output of `docker compose config`, which fills variables in" } else { "" };
+        let hint = if variable {
+            "; check the output of `docker compose config`, which fills variables in"
+        } else {
+            ""
+        };
         let what =
             format!("service {}: {key}: found {}, expected {expected}{hint}", self.name, node.describe());
         Err(DeclaredError::new(node.at, what))
@@ -178,10 +181,17 @@ impl<'n> Service<'n> {
             },
             cgroup_parent: Some(self.text("cgroup_parent")?),
             mounts: self.mounts()?,
-            devices: devices.iter().map(|device| device.split(':').next().unwrap_or_default().to_owned()).collect(),
+            devices: devices
+                .iter()
+                .map(|device| device.split(':').next().unwrap_or_default().to_owned())
+                .collect(),
             sysctls: self.pairs("sysctls"),
             ports: self.ports()?,
-            memory_bytes: self.number(&[&["mem_limit"], &limit("memory")], "a size such as 64m", engine::size)?,
+            memory_bytes: self.number(
+                &[&["mem_limit"], &limit("memory")],
+                "a size such as 64m",
+                engine::size,
+            )?,
             millicpus: cpus.or_else(|| engine::cpus(&(quota? / period.unwrap_or(100_000.0)).to_string())),
             cpu_shares: self.number(&[&["cpu_shares"]], "a number", |text| text.parse().ok())?,
             pids: self.number(&[&["pids_limit"], &limit("pids")], "a number", |text| text.parse().ok())?,
@@ -191,7 +201,13 @@ impl<'n> Service<'n> {
                 _ => self.text("restart")?,
             },
             healthcheck: healthcheck.map(|check| check.bool_of("disable") != Some(true)),
-            ulimits: self.get("ulimits").map(Node::entries).unwrap_or_default().iter().map(|(k, _)| k.text.clone()).collect(),
+            ulimits: self
+                .get("ulimits")
+                .map(Node::entries)
+                .unwrap_or_default()
+                .iter()
+                .map(|(k, _)| k.text.clone())
+                .collect(),
             labels: self.pairs("labels"),
         })
     }
@@ -233,13 +249,14 @@ impl<'n> Service<'n> {
 
     fn ports(&self) -> Result<Vec<Port>, DeclaredError> {
         let mut ports = Vec::new();
-        for item in self.layers.iter().flat_map(|layer| layer.get("ports").map(Node::items).unwrap_or_default()) {
+        for item in
+            self.layers.iter().flat_map(|layer| layer.get("ports").map(Node::items).unwrap_or_default())
+        {
             let port = match item.text() {
                 Some(text) => engine::port(text),
                 None => {
-                    let first = |key: &str| -> Option<u16> {
-                        item.text_of(key)?.split('-').next()?.parse().ok()
-                    };
+                    let first =
+                        |key: &str| -> Option<u16> { item.text_of(key)?.split('-').next()?.parse().ok() };
                     first("target").map(|container_port| Port {
                         host_ip: item.text_of("host_ip").unwrap_or_default().to_owned(),
                         host_port: first("published").unwrap_or(0),

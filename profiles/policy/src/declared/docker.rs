@@ -17,7 +17,12 @@ fn container(node: &Node, stem: &str) -> Workload {
     let host = |key: &str| node.path(&["HostConfig", key]);
     let text = |key: &str| host(key).and_then(Node::text).unwrap_or_default().to_owned();
     let texts = |key: &str| -> Vec<String> {
-        host(key).map(Node::items).unwrap_or_default().iter().filter_map(|n| n.text().map(str::to_owned)).collect()
+        host(key)
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|n| n.text().map(str::to_owned))
+            .collect()
     };
     let number = |key: &str| host(key).and_then(Node::int).and_then(|n| u64::try_from(n).ok());
     let labels = node.path(&["Config", "Labels"]).map(Node::entries).unwrap_or_default();
@@ -93,7 +98,10 @@ fn container(node: &Node, stem: &str) -> Workload {
         kind: "container".to_owned(),
         name,
         namespace: None,
-        labels: labels.iter().map(|(k, v)| (k.text.clone(), v.text().unwrap_or_default().to_owned())).collect(),
+        labels: labels
+            .iter()
+            .map(|(k, v)| (k.text.clone(), v.text().unwrap_or_default().to_owned()))
+            .collect(),
         os: "linux".to_owned(),
         containers: vec![container],
         at: node.at,

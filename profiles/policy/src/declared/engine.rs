@@ -102,7 +102,8 @@ impl Options {
             "" | "private" | "none" | "bridge" | "default" => "own".to_owned(),
             other => other.to_owned(),
         };
-        let joins = |word: &str| word == "host" || word.starts_with("container:") || word.starts_with("service:");
+        let joins =
+            |word: &str| word == "host" || word.starts_with("container:") || word.starts_with("service:");
         BTreeMap::from([
             ("cgroup", mode(&self.cgroupns)),
             ("ipc", mode(&self.ipc)),
@@ -110,10 +111,13 @@ impl Options {
             ("net", if joins(&self.network) { self.network.clone() } else { "own".to_owned() }),
             ("pid", mode(&self.pid)),
             // One user namespace of its own takes a daemon that remaps, or Podman's modes.
-            ("user", match self.userns.as_str() {
-                "" | "host" => "host".to_owned(),
-                _ => "own".to_owned(),
-            }),
+            (
+                "user",
+                match self.userns.as_str() {
+                    "" | "host" => "host".to_owned(),
+                    _ => "own".to_owned(),
+                },
+            ),
             ("uts", mode(&self.uts)),
         ])
     }
@@ -140,7 +144,8 @@ impl Options {
 pub(super) fn volume(text: &str) -> DeclaredMount {
     let mut parts: Vec<&str> = text.split(':').collect();
     // The last part holds options unless it is a path.
-    let options = if parts.len() > 1 && !parts[parts.len() - 1].starts_with('/') { parts.pop() } else { None };
+    let options =
+        if parts.len() > 1 && !parts[parts.len() - 1].starts_with('/') { parts.pop() } else { None };
     let (source, target) = match parts.as_slice() {
         [target] => ("", *target),
         [source, target, ..] => (*source, *target),
@@ -214,7 +219,11 @@ pub(super) fn size(text: &str) -> Option<u64> {
         _ => return None,
     };
     let value = digits.parse::<f64>().ok()? * factor;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within u64 by the test before it")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within u64 by the test before it"
+    )]
     (0.0..1.8e19).contains(&value).then_some(value as u64)
 }
 

@@ -27,7 +27,9 @@ fn image(node: &Node, stem: &str) -> Workload {
         root: user.map_or(Some(true), is_root),
         user: user.map(str::to_owned),
         resources: Resources {
-            healthcheck: Some(test.is_some_and(|test| test.items().first().and_then(Node::text) != Some("NONE"))),
+            healthcheck: Some(
+                test.is_some_and(|test| test.items().first().and_then(Node::text) != Some("NONE")),
+            ),
             ..Resources::default()
         },
         ..Container::default()
@@ -38,7 +40,10 @@ fn image(node: &Node, stem: &str) -> Workload {
         kind: "image".to_owned(),
         name,
         namespace: None,
-        labels: labels.iter().map(|(k, v)| (k.text.clone(), v.text().unwrap_or_default().to_owned())).collect(),
+        labels: labels
+            .iter()
+            .map(|(k, v)| (k.text.clone(), v.text().unwrap_or_default().to_owned()))
+            .collect(),
         os: os.to_owned(),
         containers: vec![container],
         at: node.at,

@@ -31,15 +31,16 @@ pub(crate) const SECCOMP_CONTAINER_ANNOTATION: &str = "container.seccomp.securit
 pub(super) fn read(object: &Node, into: &mut Declared) -> Result<(), DeclaredError> {
     let kind = object.text_of("kind").unwrap_or_default();
     if kind == "AdmissionReview" {
-        let reviewed = object.path(&["request", "object"]).ok_or_else(|| {
-            DeclaredError::new(object.at, "an AdmissionReview without .request.object")
-        })?;
+        let reviewed = object
+            .path(&["request", "object"])
+            .ok_or_else(|| DeclaredError::new(object.at, "an AdmissionReview without .request.object"))?;
         let before = into.workloads.len();
         read(reviewed, into)?;
         // A pod that is being created may not have its name and namespace yet: the request does.
         for workload in &mut into.workloads[before..] {
             if workload.namespace.is_none() {
-                workload.namespace = object.path(&["request", "namespace"]).and_then(Node::text).map(str::to_owned);
+                workload.namespace =
+                    object.path(&["request", "namespace"]).and_then(Node::text).map(str::to_owned);
             }
             if workload.name == "?"
                 && let Some(name) = object.path(&["request", "name"]).and_then(Node::text)
@@ -61,7 +62,8 @@ pub(super) fn read(object: &Node, into: &mut Declared) -> Result<(), DeclaredErr
             let mut item = item.clone();
             if let Kind::Map(entries) = &mut item.kind {
                 for (key, text) in [("kind", kind.trim_end_matches("List")), ("apiVersion", version)] {
-                    let node = Node { at: items.at, kind: Kind::Scalar { text: text.to_owned(), quoted: true } };
+                    let node =
+                        Node { at: items.at, kind: Kind::Scalar { text: text.to_owned(), quoted: true } };
                     entries.push((Key { text: key.to_owned(), at: items.at }, node));
                 }
             }
@@ -91,7 +93,8 @@ fn workload(object: &Node, pod: &Node, kind: &str) -> Result<Workload, DeclaredE
     shape::pod(pod)?;
     let metadata = object.get("metadata");
     let text = |key: &str| metadata.and_then(|metadata| metadata.text_of(key));
-    let name = text("name").map(str::to_owned).or_else(|| text("generateName").map(|name| format!("{name}*")));
+    let name =
+        text("name").map(str::to_owned).or_else(|| text("generateName").map(|name| format!("{name}*")));
     let labels = pod.path(&["metadata", "labels"]).or_else(|| object.path(&["metadata", "labels"]));
     let spec = pod.get("spec").ok_or_else(|| DeclaredError::new(pod.at, "a pod without .spec"))?;
     let context = PodContext::of(pod, spec);
@@ -151,7 +154,8 @@ impl<'n> PodContext<'n> {
 /// One container, what the pod says filled in where it says nothing itself.
 fn container(pod: &PodContext<'_>, role: &'static str, node: &Node) -> Container {
     let own = node.get("securityContext");
-    let merged = |key: &str| own.and_then(|own| own.get(key)).or_else(|| pod.security.and_then(|pod| pod.get(key)));
+    let merged =
+        |key: &str| own.and_then(|own| own.get(key)).or_else(|| pod.security.and_then(|pod| pod.get(key)));
     let name = node.text_of("name").unwrap_or("?").to_owned();
     let privileged = own.and_then(|own| own.bool_of("privileged")).unwrap_or(false);
     let caps = |key: &str| {
@@ -201,12 +205,15 @@ fn container(pod: &PodContext<'_>, role: &'static str, node: &Node) -> Container
                 .map(Node::items)
                 .unwrap_or_default()
                 .iter()
-                .filter_map(|s| Some((s.text_of("name")?.to_owned(), s.text_of("value").unwrap_or("").to_owned())))
+                .filter_map(|s| {
+                    Some((s.text_of("name")?.to_owned(), s.text_of("value").unwrap_or("").to_owned()))
+                })
                 .collect(),
         ),
         ports: Some(ports(pod, node)),
         masked_paths: Some(
-            !privileged && own.and_then(|own| own.text_of("procMount")).is_none_or(|mount| mount == "Default"),
+            !privileged
+                && own.and_then(|own| own.text_of("procMount")).is_none_or(|mount| mount == "Default"),
         ),
         resources: Resources {
             memory_max_bytes: Some(limits.and_then(|limits| quantity(limits.text_of("memory")?))),
@@ -385,7 +392,11 @@ fn scaled(text: &str, by: f64) -> Option<u64> {
         .unwrap_or((text, 1.0));
     let value: f64 = digits.parse().ok()?;
     let value = (value * factor * by).ceil();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within u64 by the test before it")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within u64 by the test before it"
+    )]
     (0.0..1.8e19).contains(&value).then_some(value as u64)
 }
 
@@ -399,14 +410,18 @@ mod shape {
 
     fn map(parent: &Node, key: &str, path: &str) -> Result<(), DeclaredError> {
         match parent.get(key) {
-            Some(node) if !matches!(node.kind, Kind::Map(_)) => wrong(node, &format!("{path}.{key}"), "a mapping"),
+            Some(node) if !matches!(node.kind, Kind::Map(_)) => {
+                wrong(node, &format!("{path}.{key}"), "a mapping")
+            }
             _ => Ok(()),
         }
     }
 
     fn list(parent: &Node, key: &str, path: &str) -> Result<(), DeclaredError> {
         match parent.get(key) {
-            Some(node) if !matches!(node.kind, Kind::List(_)) => wrong(node, &format!("{path}.{key}"), "a list"),
+            Some(node) if !matches!(node.kind, Kind::List(_)) => {
+                wrong(node, &format!("{path}.{key}"), "a list")
+            }
             _ => Ok(()),
         }
     }
@@ -450,9 +465,10 @@ mod shape {
         for key in ["initContainers", "containers", "ephemeralContainers", "volumes"] {
             list(spec, key, "spec")?;
         }
-        for (key, item) in ["volumes", "initContainers", "containers", "ephemeralContainers"]
-            .iter()
-            .flat_map(|key| spec.get(key).map(Node::items).unwrap_or_default().iter().map(move |item| (key, item)))
+        for (key, item) in
+            ["volumes", "initContainers", "containers", "ephemeralContainers"].iter().flat_map(|key| {
+                spec.get(key).map(Node::items).unwrap_or_default().iter().map(move |item| (key, item))
+            })
         {
             if !matches!(item.kind, Kind::Map(_)) {
                 return wrong(item, &format!("spec.{key}"), "a mapping");
@@ -470,7 +486,8 @@ mod shape {
             list(security, "sysctls", "spec.securityContext")?;
         }
         for (index, (_, container)) in containers(spec).enumerate() {
-            let path = format!("container {}", container.text_of("name").map_or(index.to_string(), str::to_owned));
+            let path =
+                format!("container {}", container.text_of("name").map_or(index.to_string(), str::to_owned));
             map(container, "securityContext", &path)?;
             list(container, "ports", &path)?;
             let own = container.get("securityContext");
@@ -503,5 +520,4 @@ mod shape {
         }
         bools(node.get("windowsOptions"), &["hostProcess"], path)
     }
-
 }

@@ -263,7 +263,9 @@ pub(crate) fn is_root(user: &str) -> Option<bool> {
     match user {
         "" => None,
         "root" => Some(true),
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.trim_start_matches('0').is_empty()),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.trim_start_matches('0').is_empty())
+        }
         _ => None,
     }
 }

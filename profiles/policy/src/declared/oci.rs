@@ -50,7 +50,9 @@ pub(super) fn read(document: &Node, stem: &str) -> Workload {
             .map(str::to_owned),
         user: uid.map(|uid| gid.map_or(uid.to_string(), |gid| format!("{uid}:{gid}"))),
         root: uid.map(|uid| uid == 0),
-        privileged: Some(any_device && seccomp.is_none() && everything.iter().all(|name| caps.contains(name))),
+        privileged: Some(
+            any_device && seccomp.is_none() && everything.iter().all(|name| caps.contains(name)),
+        ),
         capabilities: Some(caps),
         no_new_privs: Some(process.and_then(|process| process.bool_of("noNewPrivileges")) == Some(true)),
         read_only_root: Some(document.path(&["root", "readonly"]).and_then(Node::bool) == Some(true)),
@@ -136,7 +138,9 @@ fn namespaces(linux: Option<&Node>) -> BTreeMap<&'static str, String> {
         let found = list.iter().find(|entry| entry.text_of("type") == Some(word));
         let value = match found {
             None => "host".to_owned(),
-            Some(entry) => entry.text_of("path").map_or_else(|| "own".to_owned(), |path| format!("path:{path}")),
+            Some(entry) => {
+                entry.text_of("path").map_or_else(|| "own".to_owned(), |path| format!("path:{path}"))
+            }
         };
         (kind, value)
     })
@@ -150,8 +154,13 @@ fn mounts(document: &Node) -> Vec<DeclaredMount> {
         .unwrap_or_default()
         .iter()
         .map(|mount| {
-            let options: Vec<&str> =
-                mount.get("options").map(Node::items).unwrap_or_default().iter().filter_map(Node::text).collect();
+            let options: Vec<&str> = mount
+                .get("options")
+                .map(Node::items)
+                .unwrap_or_default()
+                .iter()
+                .filter_map(Node::text)
+                .collect();
             let bind = options.contains(&"bind") || options.contains(&"rbind");
             let travels = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
             DeclaredMount {

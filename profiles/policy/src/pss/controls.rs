@@ -132,8 +132,10 @@ impl<'n> Pod<'n> {
 
     fn allow_privilege_escalation(&self, found: &mut Vec<String>) {
         for node in self.containers() {
-            let allow =
-                node.get("securityContext").and_then(|own| own.bool_of("allowPrivilegeEscalation")).unwrap_or(true);
+            let allow = node
+                .get("securityContext")
+                .and_then(|own| own.bool_of("allowPrivilegeEscalation"))
+                .unwrap_or(true);
             if allow {
                 found.push(format!("{}: allowPrivilegeEscalation is not false", container_name(node)));
             }
@@ -221,7 +223,10 @@ impl<'n> Pod<'n> {
         for node in self.containers() {
             for path in handlers {
                 for action in ["httpGet", "tcpSocket"] {
-                    let host = node.path(path).and_then(|handler| handler.path(&[action, "host"])).and_then(Node::text);
+                    let host = node
+                        .path(path)
+                        .and_then(|handler| handler.path(&[action, "host"]))
+                        .and_then(Node::text);
                     if let Some(host) = host.filter(|host| !host.is_empty()) {
                         let path = path.join(".");
                         found.push(format!("{}: {path}.{action}.host is {host:?}", container_name(node)));
@@ -258,7 +263,8 @@ impl<'n> Pod<'n> {
                 Some(true) => {}
                 Some(false) => found.push(format!("{}: runAsNonRoot is false", container_name(node))),
                 None if pod == Some(true) => {}
-                None => found.push(format!("{}: runAsNonRoot is not true, nor is the pod's", container_name(node))),
+                None => found
+                    .push(format!("{}: runAsNonRoot is not true, nor is the pod's", container_name(node))),
             }
         }
     }
@@ -318,7 +324,8 @@ impl<'n> Pod<'n> {
         self.seccomp_profiles(found);
         // A pod's own profile counts for its containers only where it is a good one.
         let good = |context: Option<&Node>| {
-            let kind = context.and_then(|context| context.path(&["seccompProfile", "type"])).and_then(Node::text);
+            let kind =
+                context.and_then(|context| context.path(&["seccompProfile", "type"])).and_then(Node::text);
             matches!(kind, Some("RuntimeDefault" | "Localhost"))
         };
         if good(self.security) {
@@ -332,7 +339,8 @@ impl<'n> Pod<'n> {
     }
 
     fn sysctls(&self, found: &mut Vec<String>, version: Version) {
-        let list = self.security.and_then(|security| security.get("sysctls")).map(Node::items).unwrap_or_default();
+        let list =
+            self.security.and_then(|security| security.get("sysctls")).map(Node::items).unwrap_or_default();
         for name in list.iter().map(|sysctl| sysctl.text_of("name").unwrap_or_default()) {
             if !SAFE_SYSCTLS.iter().any(|(safe, since)| *safe == name && version.0 >= *since) {
                 found.push(format!("sysctl {name} is set"));
@@ -342,7 +350,8 @@ impl<'n> Pod<'n> {
 
     fn host_process(&self, found: &mut Vec<String>) {
         for (owner, context) in self.contexts() {
-            if context.get("windowsOptions").and_then(|options| options.bool_of("hostProcess")) == Some(true) {
+            if context.get("windowsOptions").and_then(|options| options.bool_of("hostProcess")) == Some(true)
+            {
                 found.push(format!("{owner}: windowsOptions.hostProcess is true"));
             }
         }

@@ -23,7 +23,7 @@ const FUNCTIONS: [&str; 9] =
     ["size", "contains", "startsWith", "endsWith", "matches", "int", "uint", "double", "string"];
 
 /// Variables that an expression may name.
-pub const VARIABLES: [&str; 3] = ["snapshot", "workload", "container"];
+pub(super) const VARIABLES: [&str; 3] = ["snapshot", "workload", "container"];
 
 /// Why a text is no expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ struct Use {
 
 /// What came of an evaluation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Evaluated {
     /// It holds or it does not.
     Known(bool),
     /// It cannot be told, and why.
@@ -131,19 +131,27 @@ impl Expression {
 
     /// Evaluates. `unknown` lists the facts that are not known, as paths from their variable with the reason; they are
     /// missing from the context. `largest` is the length of the longest list or map in it.
-    pub fn evaluate(&self, context: &Context<'_, '_>, unknown: &[(Vec<String>, String)], largest: usize) -> Answer {
+    pub fn evaluate(
+        &self,
+        context: &Context<'_, '_>,
+        unknown: &[(Vec<String>, String)],
+        largest: usize,
+    ) -> Evaluated {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let steps = f64::from(self.nodes) * (largest.max(1) as f64).powi(i32::try_from(self.loops).unwrap_or(9));
+        let steps =
+            f64::from(self.nodes) * (largest.max(1) as f64).powi(i32::try_from(self.loops).unwrap_or(9));
         if steps > STEPS {
-            return Answer::Unknown(format!("evaluation could take {steps:.0} steps, more than {STEPS:.0}"));
+            return Evaluated::Unknown(format!(
+                "evaluation could take {steps:.0} steps, more than {STEPS:.0}"
+            ));
         }
         let hidden = unknown.iter().find(|(path, _)| self.could_hide(path));
         if let Some((path, why)) = hidden {
-            return Answer::Unknown(format!("{} could not be observed: {why}", path.join(".")));
+            return Evaluated::Unknown(format!("{} could not be observed: {why}", path.join(".")));
         }
         match self.program.execute(context) {
-            Ok(Value::Bool(truth)) => Answer::Known(truth),
-            Ok(other) => Answer::Unknown(format!("expected true or false, found {}", kind(&other))),
+            Ok(Value::Bool(truth)) => Evaluated::Known(truth),
+            Ok(other) => Evaluated::Unknown(format!("expected true or false, found {}", kind(&other))),
             Err(error) => {
                 // A missing key that is unknown says so; any other is the policy's or the target's.
                 let concerned = unknown.iter().find(|(path, _)| {
@@ -151,15 +159,54 @@ impl Expression {
                 });
                 match concerned {
                     Some((path, why)) => {
-                        Answer::Unknown(format!("{} could not be observed: {why}", path.join(".")))
+                        Evaluated::Unknown(format!("{} could not be observed: {why}", path.join(".")))
                     }
                     None => {
                         let text: String = error.to_string().chars().take(200).collect();
-                        Answer::Unknown(format!("cannot be evaluated here: {text}"))
+                        Evaluated::Unknown(format!("cannot be evaluated here: {text}"))
                     }
                 }
             }
         }
+    }
+
+    /// The facts that it uses, as `PATH = VALUE`, where they are short enough to read.
+    pub(crate) fn facts(&self, snapshot: &serde_json::Value) -> Vec<String> {
+        self.told(|path| (path[0] == "snapshot").then(|| find(snapshot, &path[1..])).flatten())
+    }
+
+    /// The same of a declared container.
+    pub(crate) fn container_facts(
+        &self,
+        workload: &crate::declared::Workload,
+        container: &crate::declared::Container,
+    ) -> Vec<String> {
+        // Serialising plain data cannot fail.
+        let value = |value: Result<serde_json::Value, serde_json::Error>| value.unwrap_or_default();
+        let container = value(serde_json::to_value(container));
+        let whole =
+            if self.names("workload") { value(serde_json::to_value(workload)) } else { Default::default() };
+        self.told(|path| match path[0].as_str() {
+            "container" => find(&container, &path[1..]),
+            "workload" => find(&whole, &path[1..]),
+            _ => None,
+        })
+    }
+
+    fn told<'v>(&self, value: impl Fn(&[String]) -> Option<&'v serde_json::Value>) -> Vec<String> {
+        const LONGEST_FACT: usize = 300;
+        let mut facts: Vec<String> = Vec::new();
+        for used in &self.uses {
+            if let Some(value) = value(&used.path) {
+                let text = value.to_string();
+                let shown = if text.len() <= LONGEST_FACT { text } else { size_of(value) };
+                facts.push(format!("{} = {shown}", used.path.join(".")));
+            }
+        }
+        if facts.is_empty() {
+            facts.push(format!("not so: {}", self.source.split_whitespace().collect::<Vec<_>>().join(" ")));
+        }
+        facts
     }
 
     /// Whether leaving this fact out could change the answer without an error: `has()` of it, or a use of a map as a whole
@@ -175,6 +222,18 @@ impl Expression {
                     && unknown.starts_with(&used.path)
                     && !number(&unknown[used.path.len()]))
         })
+    }
+}
+
+fn find<'v>(value: &'v serde_json::Value, path: &[String]) -> Option<&'v serde_json::Value> {
+    path.iter().try_fold(value, |value, key| value.get(key))
+}
+
+fn size_of(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Array(items) => format!("a list of {}", items.len()),
+        serde_json::Value::Object(fields) => format!("a map of {}", fields.len()),
+        _ => "(long)".to_owned(),
     }
 }
 
@@ -363,7 +422,9 @@ fn chain(node: &IdedExpr) -> Option<(&str, Vec<String>, bool)> {
                 at = &select.operand;
             }
             Expr::Call(call) if call.func_name == "_[_]" && call.args.len() == 2 => {
-                let Expr::Literal(cel::common::ast::LiteralValue::String(key)) = &call.args[1].expr else { return None };
+                let Expr::Literal(cel::common::ast::LiteralValue::String(key)) = &call.args[1].expr else {
+                    return None;
+                };
                 path.push(key.inner().to_owned());
                 at = &call.args[0];
             }

@@ -53,7 +53,8 @@ impl Date {
         let days = seconds / 86_400 + 719_468;
         let era = days / 146_097;
         let day_of_era = days % 146_097;
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * shifted + 2) / 5 + 1;
@@ -130,6 +131,49 @@ pub enum Check {
         /// The version.
         version: Version,
     },
+}
+
+impl Check {
+    /// What is checked, in one line.
+    pub fn words(&self) -> String {
+        match self {
+            Check::Assert(expression) => {
+                let words: Vec<&str> = expression.source().split_whitespace().collect();
+                format!("assert {}", words.join(" "))
+            }
+            Check::Capabilities { at_most } => {
+                let names: Vec<&str> = at_most.iter().map(String::as_str).collect();
+                format!(
+                    "capabilities at most {}",
+                    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+                )
+            }
+            Check::Seccomp { relation: Relation::SubsetOf, profile } => {
+                format!("seccomp permits no more than {profile}")
+            }
+            Check::Seccomp { relation: Relation::Equals, profile } => {
+                format!("seccomp permits the same as {profile}")
+            }
+            Check::Syscall { must_deny, must_allow } => {
+                let list = |calls: &[Call]| {
+                    calls.iter().map(|call| call.text.as_str()).collect::<Vec<_>>().join(", ")
+                };
+                let mut parts = Vec::new();
+                if !must_deny.is_empty() {
+                    parts.push(format!("system calls denied: {}", list(must_deny)));
+                }
+                if !must_allow.is_empty() {
+                    parts.push(format!("system calls allowed: {}", list(must_allow)));
+                }
+                parts.join("; ")
+            }
+            Check::VerifyInstalled => "the installed filter means what the engine was asked for".to_owned(),
+            Check::NoEscapePaths => "none of the known ways out is open".to_owned(),
+            Check::PodSecurity { control, version, .. } => {
+                format!("Pod Security Standards {version}, control {}", control.id())
+            }
+        }
+    }
 }
 
 /// Which targets a rule is about; an empty list is all of them.
@@ -215,6 +259,8 @@ pub struct Policy {
     pub title: Option<String>,
     /// Packs and files that it builds on, with the place at which each is named.
     pub extends: Vec<(String, Place)>,
+    /// The level of the Pod Security Standards that it is about.
+    pub level: Option<Level>,
     /// Its own rules.
     pub rules: Vec<Rule>,
     /// Changes to others' rules.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::file::{Ignore, Policy, Rule};
+use super::file::{Check, Ignore, Policy, Rule};
 use super::read::{PolicyError, read};
 use crate::finding::Severity;
 use crate::packs;
-use crate::pss::Version;
+use crate::pss::{Level, Version};
 use crate::text::Place;
 
 /// How many files may extend one another in a row.
@@ -73,7 +73,9 @@ impl Loader<'_> {
     fn load(&mut self, name: &str, from: Option<&str>, left: usize) -> Result<(), LoadError> {
         let missing = |what: String| LoadError::Missing { name: name.to_owned(), what };
         if left == 0 {
-            return Err(missing(format!("extended more than {DEEPEST} deep; do two policies extend each other?")));
+            return Err(missing(format!(
+                "extended more than {DEEPEST} deep; do two policies extend each other?"
+            )));
         }
         let (text, file, version) = match name.strip_prefix("pack:") {
             Some(pack) => {
@@ -81,7 +83,9 @@ impl Loader<'_> {
                     None => (pack, None),
                     Some((pack, version)) => {
                         let parsed = Version::parse(version).ok_or_else(|| {
-                            missing(format!("found version {version:?}, expected one such as 1.31, or latest"))
+                            missing(format!(
+                                "found version {version:?}, expected one such as 1.31, or latest"
+                            ))
                         })?;
                         (pack, Some(parsed))
                     }
@@ -107,11 +111,20 @@ impl Loader<'_> {
         self.add(policy, &file, version, left)
     }
 
-    fn add(&mut self, policy: Policy, file: &str, version: Option<Version>, left: usize) -> Result<(), LoadError> {
+    fn add(
+        &mut self,
+        policy: Policy,
+        file: &str,
+        version: Option<Version>,
+        left: usize,
+    ) -> Result<(), LoadError> {
+        let before = self.set.rules.len();
         for (name, place) in &policy.extends {
             // A pack of the Pod Security Standards extends its base in the same version.
             let versioned = match version {
-                Some(version) if file.starts_with("pack:") && !name.contains('@') => format!("{name}@{version}"),
+                Some(version) if file.starts_with("pack:") && !name.contains('@') => {
+                    format!("{name}@{version}")
+                }
                 _ => name.clone(),
             };
             self.load(&versioned, Some(file), left - 1).map_err(|error| match error {
@@ -124,10 +137,19 @@ impl Loader<'_> {
                 error => error,
             })?;
         }
+        // Within restricted, baseline's controls make way for the stricter ones.
+        if policy.level == Some(Level::Restricted) {
+            for check in self.set.rules[before..].iter_mut().flat_map(|rule| &mut rule.declared) {
+                if let Check::PodSecurity { level, .. } = check {
+                    *level = Level::Restricted;
+                }
+            }
+        }
         let fail = |place: Place, what: String| PolicyError { file: Arc::from(file), place, what };
         for rule in policy.rules {
             if let Some(other) = self.set.rules.iter().find(|other| other.id == rule.id) {
-                let what = format!("rule {:?} is already in {}; change it with an override", rule.id, other.file);
+                let what =
+                    format!("rule {:?} is already in {}; change it with an override", rule.id, other.file);
                 return Err(fail(rule.at, what).into());
             }
             self.set.rules.push(rule);

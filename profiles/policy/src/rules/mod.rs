@@ -6,7 +6,7 @@ mod glob;
 mod load;
 mod read;
 
-pub use expression::{Expression, ExpressionError};
+pub use expression::{Evaluated, Expression, ExpressionError};
 pub use file::{Call, Check, Date, Ignore, Override, Policy, Relation, Rule, Scope};
 pub use glob::Glob;
 pub use load::{LoadError, PolicySet, Source, load};

@@ -25,9 +25,23 @@ type Result<T> = std::result::Result<T, PolicyError>;
 
 const POLICY_KEYS: [&str; 8] =
     ["format", "name", "title", "extends", "pod_security", "rules", "overrides", "ignores"];
-const RULE_KEYS: [&str; 15] = [
-    "id", "title", "severity", "remedy", "why", "reference", "on", "live", "declared", "assert", "capabilities",
-    "seccomp", "syscall", "verify_installed", "no_escape_paths",
+const RULE_KEYS: [&str; 16] = [
+    "id",
+    "title",
+    "severity",
+    "remedy",
+    "why",
+    "reference",
+    "on",
+    "live",
+    "declared",
+    "assert",
+    "capabilities",
+    "seccomp",
+    "syscall",
+    "verify_installed",
+    "no_escape_paths",
+    "pod_security",
 ];
 const CHECK_KEYS: [&str; 7] =
     ["assert", "capabilities", "seccomp", "syscall", "verify_installed", "no_escape_paths", "pod_security"];
@@ -51,8 +65,11 @@ struct Reader {
 /// compile.
 pub fn read(text: &str, file: &str, version: Option<Version>) -> Result<Policy> {
     let file: Arc<str> = Arc::from(file);
-    let documents = read_text(text, Limits::POLICY)
-        .map_err(|error| PolicyError { file: file.clone(), place: error.place, what: error.what })?;
+    let documents = read_text(text, Limits::POLICY).map_err(|error| PolicyError {
+        file: file.clone(),
+        place: error.place,
+        what: error.what,
+    })?;
     let mut reader = Reader { file, pod_security: None };
     match documents.as_slice() {
         [document] => reader.policy(document, version),
@@ -74,7 +91,8 @@ impl Reader {
             if !known.contains(&key.text.as_str()) {
                 let hint = crate::spelling::hint(&key.text, known.iter().copied());
                 let all = known.join(", ");
-                return self.fail(key.at, format!("{what}: unknown key {:?}{hint}; there are {all}", key.text));
+                return self
+                    .fail(key.at, format!("{what}: unknown key {:?}{hint}; there are {all}", key.text));
             }
         }
         Ok(())
@@ -127,11 +145,14 @@ impl Reader {
     fn policy(&mut self, node: &Node, version: Option<Version>) -> Result<Policy> {
         self.keys(node, &POLICY_KEYS, "policy")?;
         match node.get("format") {
-            None => return self.fail(node.at, "policy: format is missing; this version reads format: \"1.0\""),
+            None => {
+                return self.fail(node.at, "policy: format is missing; this version reads format: \"1.0\"");
+            }
             Some(format) => {
                 let text = self.text(format, "format")?;
                 if text.split('.').next() != Some("1") {
-                    return self.fail(format.at, format!("format {text:?} is not supported, expected \"1.0\""));
+                    return self
+                        .fail(format.at, format!("format {text:?} is not supported, expected \"1.0\""));
                 }
             }
         }
@@ -139,12 +160,14 @@ impl Reader {
         if let Some(pod_security) = node.get("pod_security") {
             self.pod_security = Some(self.pod_security(pod_security, version)?);
         } else if version.is_some() {
-            return self.fail(node.at, format!("policy {name} has no versions of the Pod Security Standards"));
+            return self
+                .fail(node.at, format!("policy {name} has no versions of the Pod Security Standards"));
         }
         let mut policy = Policy {
             name,
             title: self.optional(node, "title")?,
             extends: Vec::new(),
+            level: self.pod_security.map(|pod_security| pod_security.level),
             rules: Vec::new(),
             overrides: Vec::new(),
             ignores: Vec::new(),
@@ -157,7 +180,10 @@ impl Reader {
         for item in self.list_of(node, "rules")? {
             let rule = self.rule(item)?;
             if let Some(first) = policy.rules.iter().find(|other: &&Rule| other.id == rule.id) {
-                return self.fail(rule.at, format!("rule {:?} stands twice, first in line {}", rule.id, first.at.line));
+                return self.fail(
+                    rule.at,
+                    format!("rule {:?} stands twice, first in line {}", rule.id, first.at.line),
+                );
             }
             policy.rules.push(rule);
         }
@@ -200,8 +226,7 @@ impl Reader {
     }
 
     fn rule(&self, node: &Node) -> Result<Rule> {
-        let keys: Vec<&str> = RULE_KEYS.iter().chain(&["pod_security"]).copied().collect();
-        self.keys(node, &keys, "rule")?;
+        self.keys(node, &RULE_KEYS, "rule")?;
         let id = self.required(node, "id", "rule")?.to_owned();
         let legal = id.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
         if !legal || id.len() > 64 {
@@ -252,7 +277,8 @@ impl Reader {
             if into == 0 { rule.live.extend(checks) } else { rule.declared.extend(checks) }
         }
         if rule.live.is_empty() && rule.declared.is_empty() {
-            return self.fail(node.at, format!("{what}: nothing to check; expected {}", CHECK_KEYS.join(", ")));
+            return self
+                .fail(node.at, format!("{what}: nothing to check; expected {}", CHECK_KEYS.join(", ")));
         }
         Ok(rule)
     }
@@ -274,7 +300,10 @@ impl Reader {
                 flag => match value.bool() {
                     Some(true) if flag == "verify_installed" => Check::VerifyInstalled,
                     Some(true) => Check::NoEscapePaths,
-                    _ => return self.fail(value.at, format!("{flag}: found {}, expected true", value.describe())),
+                    _ => {
+                        return self
+                            .fail(value.at, format!("{flag}: found {}, expected true", value.describe()));
+                    }
                 },
             });
         }
@@ -286,7 +315,8 @@ impl Reader {
         Expression::new(text).map(Check::Assert).or_else(|error| {
             // A block begins on the line after its key.
             let block = text.contains('\n');
-            let place = Place { line: node.at.line + error.line, column: if block { 1 } else { node.at.column } };
+            let place =
+                Place { line: node.at.line + error.line, column: if block { 1 } else { node.at.column } };
             self.fail(place, format!("assert: {}", error.what))
         })
     }
@@ -356,7 +386,8 @@ impl Reader {
         let ids: Vec<&str> = Control::all().map(Control::id).collect();
         let control = self.word(node, "pod_security", &ids, Control::from_id)?;
         let Some(PodSecurity { level, version }) = self.pod_security else {
-            return self.fail(node.at, "pod_security: the policy does not say its level and version at the top");
+            return self
+                .fail(node.at, "pod_security: the policy does not say its level and version at the top");
         };
         Ok(Check::PodSecurity { control, level, version })
     }
@@ -385,7 +416,10 @@ impl Reader {
                     .iter()
                     .map(|(key, value)| Ok((key.text.clone(), Glob::new(self.text(value, &key.text)?))))
                     .collect::<Result<_>>()?,
-                _ => return self.fail(label.at, format!("label: found {}, expected a mapping", label.describe())),
+                _ => {
+                    return self
+                        .fail(label.at, format!("label: found {}, expected a mapping", label.describe()));
+                }
             },
         };
         Ok(Scope {
@@ -444,7 +478,9 @@ enum Side {
 fn side(check: &Check) -> Side {
     match check {
         Check::Assert(expression) if expression.names("snapshot") => Side::Live,
-        Check::Assert(expression) if expression.names("workload") || expression.names("container") => Side::Declared,
+        Check::Assert(expression) if expression.names("workload") || expression.names("container") => {
+            Side::Declared
+        }
         Check::VerifyInstalled => Side::Live,
         Check::PodSecurity { .. } => Side::Declared,
         Check::Assert(_)

@@ -155,7 +155,9 @@ impl Node {
     pub fn describe(&self) -> String {
         match &self.kind {
             _ if self.is_null() => "nothing".to_owned(),
-            Kind::Scalar { text, quoted: false } if self.bool().is_some() || self.int().is_some() => text.clone(),
+            Kind::Scalar { text, quoted: false } if self.bool().is_some() || self.int().is_some() => {
+                text.clone()
+            }
             Kind::Scalar { text, .. } => {
                 let mut short: String = text.chars().take(60).collect();
                 if short.len() < text.len() {
@@ -177,19 +179,18 @@ impl Node {
                 "true" | "True" | "TRUE" => Value::Bool(true),
                 "false" | "False" | "FALSE" => Value::Bool(false),
                 _ if self.int().is_some() => self.int().into(),
-                _ if text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) => {
-                    text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map_or_else(
-                        || Value::String(text.clone()),
-                        Value::Number,
-                    )
-                }
+                _ if text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) => text
+                    .parse::<f64>()
+                    .ok()
+                    .and_then(serde_json::Number::from_f64)
+                    .map_or_else(|| Value::String(text.clone()), Value::Number),
                 _ => Value::String(text.clone()),
             },
             Kind::Scalar { text, .. } => Value::String(text.clone()),
             Kind::List(items) => items.iter().map(Node::to_json).collect(),
-            Kind::Map(entries) => {
-                Value::Object(entries.iter().map(|(key, value)| (key.text.clone(), value.to_json())).collect())
-            }
+            Kind::Map(entries) => Value::Object(
+                entries.iter().map(|(key, value)| (key.text.clone(), value.to_json())).collect(),
+            ),
         }
     }
 }

@@ -44,13 +44,18 @@ struct Reader {
 }
 
 pub(super) fn read(text: &str, limits: Limits) -> Result<Vec<Node>, TextError> {
-    let mut reader =
-        Reader { limits, values: 0, repeated: 0, anchors: HashMap::new(), open: Vec::new(), documents: Vec::new() };
+    let mut reader = Reader {
+        limits,
+        values: 0,
+        repeated: 0,
+        anchors: HashMap::new(),
+        open: Vec::new(),
+        documents: Vec::new(),
+    };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| {
-            TextError::new(place(*error.marker()), format!("not YAML: {}", error.info()))
-        })?;
+        let (event, span) = event
+            .map_err(|error| TextError::new(place(*error.marker()), format!("not YAML: {}", error.info())))?;
         reader.take(event, place(span.start))?;
     }
     Ok(reader.documents)
@@ -75,12 +80,8 @@ impl Reader {
             }
             Event::SequenceStart(anchor, _) => self.open(at, anchor, Content::List(Vec::new())),
             Event::MappingStart(anchor, _) => {
-                let content = Content::Map {
-                    entries: Vec::new(),
-                    seen: HashMap::new(),
-                    key: None,
-                    merged: Vec::new(),
-                };
+                let content =
+                    Content::Map { entries: Vec::new(), seen: HashMap::new(), key: None, merged: Vec::new() };
                 self.open(at, anchor, content)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
@@ -157,7 +158,10 @@ impl Reader {
                 None => *key = Some(as_key(node, entries, seen)?),
                 Some(name) if name.text == "<<" => {
                     if self.limits.repeated == 0 {
-                        return Err(TextError::new(name.at, "merge keys are not allowed here; write the value out"));
+                        return Err(TextError::new(
+                            name.at,
+                            "merge keys are not allowed here; write the value out",
+                        ));
                     }
                     merged.push(node);
                 }

@@ -1,0 +1,214 @@
+//! One rule on one target.
+
+use plim_model::{CapabilitySet, Observed};
+
+use super::context::Prepared;
+use super::{Judged, Options, Subject, behaviour, escape, not_linux, syscall};
+use crate::declared::Container;
+use crate::finding::Outcome;
+use crate::pss::Verdict;
+use crate::rules::{Check, Rule};
+
+/// What came of one check.
+pub(super) enum Answer {
+    Holds,
+    Broken(Vec<String>),
+    Unknown(String),
+}
+
+/// Judges, or says why the rule has no meaning for the target.
+pub(super) fn rule(
+    rule: &Rule,
+    subject: &Subject,
+    prepared: &Prepared,
+    options: &Options<'_>,
+) -> Result<Judged, String> {
+    let mut answers = Vec::new();
+    let live = subject.snapshot.is_some() && !rule.live.is_empty();
+    if live {
+        for check in &rule.live {
+            answers.push(live_check(check, subject, prepared, options));
+        }
+    } else if let Some(workload) = &subject.workload {
+        if rule.declared.is_empty() {
+            return Err(format!(
+                "is about what the kernel says of something that runs, not {}",
+                workload.form.words()
+            ));
+        }
+        for check in &rule.declared {
+            declared_check(check, subject, prepared, options, &mut answers)?;
+        }
+    } else {
+        return Err("is about what was asked of an engine, which a snapshot does not say".to_owned());
+    }
+    Ok(join(rule, answers))
+}
+
+/// A failure is definite whatever else is unknown; an unknown keeps a pass open.
+fn join(rule: &Rule, answers: Vec<Answer>) -> Judged {
+    let (mut evidence, mut unknown) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Answer::Holds => {}
+            Answer::Broken(facts) => evidence.extend(facts),
+            Answer::Unknown(why) => unknown.push(why),
+        }
+    }
+    if !evidence.is_empty() {
+        let message = format!("{}: does not hold", rule.title);
+        evidence.dedup();
+        Judged { outcome: Outcome::Fail, message, evidence }
+    } else if !unknown.is_empty() {
+        unknown.dedup();
+        let message = format!("{}: cannot be told", rule.title);
+        Judged { outcome: Outcome::NotObservable, message, evidence: unknown }
+    } else {
+        Judged { outcome: Outcome::Pass, message: format!("{}: holds", rule.title), evidence }
+    }
+}
+
+fn live_check(check: &Check, subject: &Subject, prepared: &Prepared, options: &Options<'_>) -> Answer {
+    let Some(snapshot) = &subject.snapshot else { return Answer::Unknown("there is no snapshot".to_owned()) };
+    match check {
+        Check::Assert(expression) => {
+            let Some((context, unknown)) = &prepared.live else {
+                return Answer::Unknown("there is no snapshot".to_owned());
+            };
+            if subject.workload.is_none() && (expression.names("container") || expression.names("workload")) {
+                return Answer::Unknown("what the engine was asked for was not read".to_owned());
+            }
+            match expression.evaluate(context, unknown, prepared.largest) {
+                crate::rules::Evaluated::Known(true) => Answer::Holds,
+                crate::rules::Evaluated::Known(false) => {
+                    Answer::Broken(expression.facts(&subject.snapshot_json))
+                }
+                crate::rules::Evaluated::Unknown(why) => Answer::Unknown(why),
+            }
+        }
+        Check::Capabilities { at_most } => match &snapshot.capabilities {
+            Observed::Present(sets) => {
+                let held = sets.bounding.union(sets.permitted).union(sets.inheritable).union(sets.ambient);
+                too_many(&held.names(), at_most, "")
+            }
+            Observed::Absent => Answer::Unknown("the kernel says nothing of capabilities".to_owned()),
+            Observed::Unknown(why) => Answer::Unknown(why.clone()),
+        },
+        Check::Seccomp { relation, profile } => {
+            let caps = snapshot.capabilities.present().map(|sets| sets.bounding);
+            match behaviour::of_live(subject) {
+                Ok(stack) => behaviour::against(&stack, *relation, profile, caps, options),
+                Err(why) => Answer::Unknown(why),
+            }
+        }
+        Check::Syscall { must_deny, must_allow } => match behaviour::of_live(subject) {
+            Ok(stack) => syscall::check(&stack, must_deny, must_allow, options, ""),
+            Err(why) => Answer::Unknown(why),
+        },
+        Check::VerifyInstalled => behaviour::verify(subject, options),
+        Check::NoEscapePaths => escape::live(snapshot),
+        Check::PodSecurity { .. } => Answer::Unknown("a manifest's control on a live target".to_owned()),
+    }
+}
+
+fn too_many(held: &[String], at_most: &std::collections::BTreeSet<String>, of: &str) -> Answer {
+    let more: Vec<&str> = held.iter().filter(|name| !at_most.contains(*name)).map(String::as_str).collect();
+    if more.is_empty() {
+        Answer::Holds
+    } else {
+        Answer::Broken(vec![format!("{of}holds {}", more.join(", "))])
+    }
+}
+
+fn declared_check(
+    check: &Check,
+    subject: &Subject,
+    prepared: &Prepared,
+    options: &Options<'_>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), String> {
+    let Some(workload) = &subject.workload else { return Ok(()) };
+    if let Check::PodSecurity { control, level, version } = check {
+        let Some(pod) = &workload.pod else {
+            return Err(format!("is about Kubernetes' pods, not {}", workload.form.words()));
+        };
+        if !control.applies(*level, *version) {
+            return Err(format!(
+                "version {version} of the standard has no such control, or a stricter one for it"
+            ));
+        }
+        match control.judge(*version, pod) {
+            Verdict::Kept => answers.push(Answer::Holds),
+            Verdict::Broken(facts) => answers.push(Answer::Broken(facts)),
+            Verdict::NotLinux => return Err(format!("asks for {}; the rule is about Linux", workload.os)),
+        }
+        return Ok(());
+    }
+    if let Some(why) = not_linux(workload) {
+        return Err(why);
+    }
+    let many = workload.containers.len() > 1;
+    for (index, container) in workload.containers.iter().enumerate() {
+        let of = if many { format!("container {}: ", container.name) } else { String::new() };
+        answers.push(match check {
+            Check::Assert(expression) => {
+                let Some((_, context)) = prepared.containers.get(index) else { continue };
+                match expression.evaluate(context, &[], prepared.largest) {
+                    crate::rules::Evaluated::Known(true) => Answer::Holds,
+                    crate::rules::Evaluated::Known(false) => {
+                        let facts = expression.container_facts(workload, container);
+                        Answer::Broken(facts.into_iter().map(|fact| format!("{of}{fact}")).collect())
+                    }
+                    crate::rules::Evaluated::Unknown(why) => {
+                        let form = workload.form.words();
+                        Answer::Unknown(format!("{of}{why} ({form} may not decide it)"))
+                    }
+                }
+            }
+            Check::Capabilities { at_most } => match &container.capabilities {
+                Some(held) => too_many(held, at_most, &of),
+                None => undecided(&of, workload.form.words(), "capabilities"),
+            },
+            Check::Seccomp { relation, profile } => {
+                match behaviour::of_container(container, subject, options) {
+                    Ok(stack) => named(
+                        &of,
+                        behaviour::against(&stack, *relation, profile, caps_of(container), options),
+                    ),
+                    Err(why) => Answer::Unknown(format!("{of}{why}")),
+                }
+            }
+            Check::Syscall { must_deny, must_allow } => {
+                match behaviour::of_container(container, subject, options) {
+                    Ok(stack) => syscall::check(&stack, must_deny, must_allow, options, &of),
+                    Err(why) => Answer::Unknown(format!("{of}{why}")),
+                }
+            }
+            Check::NoEscapePaths => escape::declared(container, &of),
+            Check::VerifyInstalled => Answer::Unknown("only what runs can be verified".to_owned()),
+            Check::PodSecurity { .. } => continue,
+        });
+    }
+    if workload.containers.is_empty() {
+        answers.push(Answer::Unknown("no container in it".to_owned()));
+    }
+    Ok(())
+}
+
+fn undecided(of: &str, form: &str, what: &str) -> Answer {
+    Answer::Unknown(format!("{of}{form} does not decide its {what}"))
+}
+
+fn named(of: &str, answer: Answer) -> Answer {
+    match answer {
+        Answer::Broken(facts) => {
+            Answer::Broken(facts.into_iter().map(|fact| format!("{of}{fact}")).collect())
+        }
+        other => other,
+    }
+}
+
+pub(super) fn caps_of(container: &Container) -> Option<CapabilitySet> {
+    let names = container.capabilities.as_ref()?;
+    Some(names.iter().filter_map(|name| plim_model::Capability::from_name(name)).collect())
+}

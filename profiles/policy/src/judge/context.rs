@@ -1,0 +1,135 @@
+//! Targets as CEL sees them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use cel::Context;
+use cel::objects::{Key, Map, Value};
+use serde_json::Value as Json;
+
+use super::Subject;
+use crate::rules::{Check, Rule};
+
+/// The parts of a snapshot that some rule looks at; `None`: all of it.
+pub(super) struct Sections(Option<BTreeSet<String>>);
+
+pub(super) fn sections(rules: &[Rule]) -> Sections {
+    let mut all = BTreeSet::new();
+    for check in rules.iter().flat_map(|rule| rule.live.iter().chain(&rule.declared)) {
+        let Check::Assert(expression) = check else { continue };
+        if expression.names("snapshot") {
+            match expression.sections("snapshot") {
+                Some(sections) => all.extend(sections.into_iter().map(str::to_owned)),
+                None => return Sections(None),
+            }
+        }
+    }
+    Sections(Some(all))
+}
+
+/// Facts that are not known: path from the variable, and why.
+pub(super) type Unknown = Vec<(Vec<String>, String)>;
+
+/// One target made ready: a context for what is live, and one per declared container.
+pub(super) struct Prepared {
+    pub(super) live: Option<(Context<'static, 'static>, Unknown)>,
+    pub(super) containers: Vec<(String, Context<'static, 'static>)>,
+    pub(super) largest: usize,
+}
+
+impl Prepared {
+    pub(super) fn of(subject: &Subject, sections: &Sections) -> Prepared {
+        let mut largest = 1;
+        let mut workload_value = None;
+        let mut containers = Vec::new();
+        let workload = subject.workload.as_ref();
+        if let Some(workload) = workload {
+            // Serialising plain data cannot fail.
+            let json = serde_json::to_value(workload).unwrap_or(Json::Null);
+            let value = convert(&json, &mut largest);
+            for (index, container) in workload.containers.iter().enumerate() {
+                let own = convert(&json["containers"][index], &mut largest);
+                let mut context = Context::default();
+                context.add_variable_from_value("workload", value.clone());
+                context.add_variable_from_value("container", own);
+                containers.push((container.name.clone(), context));
+            }
+            workload_value = Some((value, convert(&json["containers"][0], &mut largest)));
+        }
+        let live = subject.snapshot.as_ref().map(|_| {
+            let mut unknown: Unknown = Vec::new();
+            for entry in subject.snapshot_json["unknown"].as_array().into_iter().flatten() {
+                let path = entry["path"].as_str().unwrap_or_default();
+                let segments = path.split('/').skip(1).map(plim_model::json::unescape);
+                let whole: Vec<String> = std::iter::once("snapshot".to_owned()).chain(segments).collect();
+                unknown.push((whole, entry["why"].as_str().unwrap_or_default().to_owned()));
+            }
+            let mut fields = HashMap::new();
+            for (name, json) in subject.snapshot_json.as_object().into_iter().flatten() {
+                if sections.0.as_ref().is_none_or(|wanted| wanted.contains(name)) {
+                    fields.insert(Key::from(name.clone()), convert(json, &mut largest));
+                }
+            }
+            let mut value = Value::Map(Map { map: Arc::new(fields) });
+            for (path, _) in &unknown {
+                value = without(value, &path[1..]);
+            }
+            let mut context = Context::default();
+            context.add_variable_from_value("snapshot", value);
+            if let Some((workload, container)) = workload_value {
+                context.add_variable_from_value("workload", workload);
+                context.add_variable_from_value("container", container);
+            }
+            (context, unknown)
+        });
+        Prepared { live, containers, largest }
+    }
+}
+
+fn convert(json: &Json, largest: &mut usize) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(truth) => Value::Bool(*truth),
+        // One kind of whole numbers, so that `0` in an expression is the same number; what is larger is told as text is.
+        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Value::Int(whole),
+            (None, Some(float)) if number.is_f64() => Value::Float(float),
+            _ => Value::Int(i64::MAX),
+        },
+        Json::String(text) => Value::String(Arc::new(text.clone())),
+        Json::Array(items) => {
+            *largest = (*largest).max(items.len());
+            Value::List(Arc::new(items.iter().map(|item| convert(item, largest)).collect()))
+        }
+        Json::Object(fields) => {
+            *largest = (*largest).max(fields.len());
+            let map = fields.iter().map(|(key, value)| (Key::from(key.clone()), convert(value, largest)));
+            Value::Map(Map { map: Arc::new(map.collect()) })
+        }
+    }
+}
+
+/// The value without the fact at `path`, so that asking for it is an error and not a null.
+fn without(value: Value, path: &[String]) -> Value {
+    let [first, rest @ ..] = path else { return value };
+    match value {
+        Value::Map(map) => {
+            let mut fields = Arc::unwrap_or_clone(map.map);
+            let key = Key::from(first.clone());
+            if rest.is_empty() {
+                fields.remove(&key);
+            } else if let Some(inner) = fields.remove(&key) {
+                fields.insert(key, without(inner, rest));
+            }
+            Value::Map(Map { map: Arc::new(fields) })
+        }
+        Value::List(items) => {
+            let mut items = Arc::unwrap_or_clone(items);
+            if let Some(item) = first.parse::<usize>().ok().and_then(|index| items.get_mut(index)) {
+                *item = without(std::mem::replace(item, Value::Null), rest);
+            }
+            Value::List(Arc::new(items))
+        }
+        other => other,
+    }
+}

@@ -21,14 +21,18 @@ pub mod disasm;
 pub mod errno;
 mod error;
 pub mod exact;
+pub mod fallback;
 pub mod installed;
 pub mod interpret;
 pub mod kernel;
+pub mod lint;
+mod marks;
 mod oci;
 pub mod presets;
 pub mod resolve;
 mod spelling;
 pub mod syscalls;
+pub mod witness;
 
 pub use action::Action;
 pub use arch::Arch;

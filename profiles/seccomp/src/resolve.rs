@@ -359,11 +359,18 @@ impl Resolved {
     }
 
     fn decide_on(&self, arch: Arch, nr: SyscallNr, args: &[u64; 6]) -> Action {
+        self.rule_on(arch, nr, args).map_or_else(|| self.unnamed(arch, nr), |rule| rule.action)
+    }
+
+    fn rule_on(&self, arch: Arch, nr: SyscallNr, args: &[u64; 6]) -> Option<&Rule> {
         let narrow = arch.has_narrow_arguments();
-        self.rules_of(arch, nr)
-            .iter()
-            .find(|rule| rule.conditions.iter().all(|condition| condition.holds(args, narrow)))
-            .map_or_else(|| self.unnamed(arch, nr), |rule| rule.action)
+        let holds = |rule: &&Rule| rule.conditions.iter().all(|condition| condition.holds(args, narrow));
+        self.rules_of(arch, nr).iter().find(holds)
+    }
+
+    /// The rule that decides a call; `None` where none does, for a foreign architecture among others.
+    pub fn rule_for(&self, call: &Call) -> Option<&Rule> {
+        self.rule_on(self.abi(call.arch, call.nr)?, SyscallNr(call.nr), &call.args)
     }
 
     /// The bits of `flags` for seccomp(2).

@@ -14,6 +14,7 @@ mod cases;
 mod classes;
 mod differ;
 mod hash;
+mod restrict;
 mod rules;
 mod shape;
 mod symbolic;

@@ -237,7 +237,12 @@ pub fn wall(title: &str, remarks: Vec<String>, all: &AllCalls) -> Wall {
     };
     let mut remarks = remarks;
     remarks.extend(all.elsewhere.lines().into_iter().map(|line| format!("every other architecture: {line}")));
-    Wall { title: title.to_owned(), remarks, blocks: all.arches.iter().map(block).collect() }
+    Wall {
+        title: title.to_owned(),
+        remarks,
+        blocks: all.arches.iter().map(block).collect(),
+        ..Wall::default()
+    }
 }
 
 /// The picture of the difference between two decision functions, which were read for the same architectures.
@@ -281,7 +286,8 @@ pub fn difference_wall(title: &str, remarks: Vec<String>, a: &AllCalls, b: &AllC
             remarks.extend(lines.map(|line| format!("{side}: every other architecture: {line}")));
         }
     }
-    Wall { title: title.to_owned(), remarks, blocks: a.arches.iter().zip(&b.arches).map(block).collect() }
+    let blocks = a.arches.iter().zip(&b.arches).map(block).collect();
+    Wall { title: title.to_owned(), remarks, blocks, ..Wall::default() }
 }
 
 /// `5`, `5 to 9`, `5 and above`; x32's numbers and others that large in hexadecimal.

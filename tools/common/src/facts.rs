@@ -92,6 +92,13 @@ impl FactArgs {
     }
 }
 
+/// How a profile is read: for which facts.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// For which machine and container.
+    pub facts: Facts,
+}
+
 /// Facts of which only the capabilities may still be open.
 #[derive(Clone, Copy, Debug)]
 pub struct Gathered {
@@ -110,6 +117,11 @@ impl Gathered {
             facts.unknown_names = UnknownNames::Skip;
         }
         facts
+    }
+
+    /// How profiles are read; `live` as for [`Gathered::facts`].
+    pub fn reading(&self, live: Option<CapabilitySet>) -> Reading {
+        Reading { facts: self.facts(live) }
     }
 }
 

@@ -4,15 +4,16 @@
 //! and what follows compute.
 
 use anyhow::Context;
-use plim_model::{CapabilitySet, Observed};
+use plim_model::{CapabilitySet, Observed, Snapshot};
 use plim_observe::Selected;
 use plim_seccomp::bpf::Program;
 use plim_seccomp::compile::compile;
-use plim_seccomp::diagram::{Diagram, Store};
+use plim_seccomp::diagram::{Diagram, Store, Undecided};
 use plim_seccomp::dialect::Written;
-use plim_seccomp::resolve::{Facts, Resolved, SkipReason, resolve};
+use plim_seccomp::resolve::{Resolved, SkipReason, resolve};
 
 use crate::exit::{self, OrStatus};
+use crate::facts::Reading;
 use crate::target::{Fetched, Loaded, TargetName, fetch, find_live};
 
 /// A target that was read and not yet looked at.
@@ -82,19 +83,13 @@ impl Gathered {
     /// The file with what was found in it and what was expected.
     pub fn side(&self) -> anyhow::Result<Side> {
         let (content, bounding) = match &self.what {
-            What::Live(live) => (Content::of_filters(live.filters.clone()), live.bounding),
+            What::Live(live) => (live.filters.clone().into(), live.bounding),
             What::Data(fetched) => match fetched.decode()? {
                 Loaded::Profile(written) => (Content::Profile(written), None),
                 Loaded::Filter(program) => (Content::Stack(vec![program]), None),
                 Loaded::Snapshot(snapshot) => {
                     let bounding = snapshot.capabilities.present().map(|sets| sets.bounding);
-                    let content = match &snapshot.seccomp.filters {
-                        Observed::Present(filters) if !filters.is_empty() => Content::Unknown(
-                            "a saved snapshot holds digests of filters, not their programs".to_owned(),
-                        ),
-                        filters => Content::of_filters(filters.clone().map(|_| Vec::new())),
-                    };
-                    (content, bounding)
+                    (content_of_saved(&snapshot), bounding)
                 }
             },
         };
@@ -124,13 +119,23 @@ pub enum Content {
     Unknown(String),
 }
 
-impl Content {
-    fn of_filters(filters: Observed<Vec<Program>>) -> Content {
+impl From<Observed<Vec<Program>>> for Content {
+    fn from(filters: Observed<Vec<Program>>) -> Content {
         match filters {
             Observed::Present(programs) => Content::Stack(programs),
             Observed::Absent => Content::Stack(Vec::new()),
             Observed::Unknown(why) => Content::Unknown(why),
         }
+    }
+}
+
+/// What a saved snapshot says: that there is no filter, or no more than digests of those there are.
+pub fn content_of_saved(snapshot: &Snapshot) -> Content {
+    match &snapshot.seccomp.filters {
+        Observed::Present(filters) if !filters.is_empty() => {
+            Content::Unknown("a saved snapshot holds digests of filters, not their programs".to_owned())
+        }
+        filters => filters.clone().map(|_| Vec::new()).into(),
     }
 }
 
@@ -143,23 +148,34 @@ pub enum Meaning {
     Stack(Vec<Program>),
 }
 
-impl Side {
-    /// The meaning.
+impl Content {
+    /// The meaning; `name` is for messages.
     ///
     /// # Errors
     /// A profile that cannot be resolved; filters that are not known end the tool with [`exit::UNOBSERVABLE`].
-    pub fn meaning(&self, facts: &Facts) -> anyhow::Result<Meaning> {
-        match &self.content {
+    pub fn meaning(&self, name: &str, reading: &Reading) -> anyhow::Result<Meaning> {
+        match self {
             Content::Profile(written) => {
-                let resolved = resolve(written, facts).with_context(|| self.name.clone())?;
+                let resolved = resolve(written, &reading.facts).with_context(|| name.to_owned())?;
                 Ok(resolved.map_or(Meaning::Stack(Vec::new()), |resolved| Meaning::Rules(Box::new(resolved))))
             }
             Content::Stack(programs) => Ok(Meaning::Stack(programs.clone())),
             Content::Unknown(why) => {
-                let error = anyhow::anyhow!("{why}").context(format!("filters of {}", self.name));
-                Err(Err::<(), _>(error).or_status(exit::UNOBSERVABLE).expect_err("an error").into())
+                let unknown: anyhow::Result<_> =
+                    Err(anyhow::anyhow!("{why}").context(format!("filters of {name}")));
+                Ok(unknown.or_status(exit::UNOBSERVABLE)?)
             }
         }
+    }
+}
+
+impl Side {
+    /// The meaning.
+    ///
+    /// # Errors
+    /// As [`Content::meaning`].
+    pub fn meaning(&self, reading: &Reading) -> anyhow::Result<Meaning> {
+        self.content.meaning(&self.name, reading)
     }
 }
 
@@ -180,11 +196,18 @@ impl Meaning {
     /// # Errors
     /// Beyond the store's budget: ends the tool with [`exit::UNOBSERVABLE`]. `name` is for the message.
     pub fn diagram(&self, store: &mut Store, name: &str) -> anyhow::Result<Diagram> {
-        let diagram = match self {
+        Ok(self.exact(store).with_context(|| name.to_owned()).or_status(exit::UNOBSERVABLE)?)
+    }
+
+    /// The same without a tool to end.
+    ///
+    /// # Errors
+    /// Beyond the store's budget.
+    pub fn exact(&self, store: &mut Store) -> Result<Diagram, Undecided> {
+        match self {
             Meaning::Rules(resolved) => store.of_resolved(resolved),
             Meaning::Stack(programs) => store.of_stack(programs),
-        };
-        Ok(diagram.with_context(|| name.to_owned()).or_status(exit::UNOBSERVABLE)?)
+        }
     }
 
     /// What a person should hear: names that have no effect because no architecture has them.

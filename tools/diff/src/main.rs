@@ -6,18 +6,17 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use plim_model::diff::{Area, AreaSet, Diff};
 use plim_tools_common::args::Output;
-use plim_tools_common::exit;
+use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::exit::{self, OrStatus};
+use plim_tools_common::seccomp_side::Meaning;
+use plim_tools_common::{diff_table, seccomp_diff};
 
-mod filters;
 mod judge;
-mod profiles;
-mod render;
 mod side;
 mod unified;
 
-use filters::Meaning;
 use judge::Judged;
-use side::Side;
+use side::{Gathered, Side};
 
 /// Compare two targets by meaning
 ///
@@ -45,6 +44,8 @@ struct Args {
     facts: plim_tools_common::facts::FactArgs,
     #[command(flatten)]
     output: Output<Format>,
+    #[command(flatten)]
+    confine: ConfineArgs,
 }
 
 const AFTER_HELP: &str = "Exit status: 0 the same, or the claim holds; 1 different, or the claim does not hold; 2 usage \
@@ -59,6 +60,8 @@ enum Format {
     Json,
     /// Both sides as text with the lines that differ; it shows, and does not decide.
     Unified,
+    /// A page with every change, and the syscall wall on which the calls that differ stand out.
+    Html,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,15 +86,26 @@ fn run(args: Args) -> anyhow::Result<u8> {
     anyhow::ensure!(args.a != "-" || args.b != "-", "both targets are -, but stdin can be read once");
     let asked: Option<AreaSet> = (!args.only.is_empty()).then(|| args.only.iter().copied().collect());
     let areas = asked.clone().unwrap_or_else(AreaSet::all);
-    let (a, b) = (Side::read(&args.a, &areas)?, Side::read(&args.b, &areas)?);
-    let judged = judge::judge(&a, &b, asked.as_ref(), &args.facts)?;
-    let style = args.output.style();
+    let (a, b) = (Gathered::read(&args.a, &areas)?, Gathered::read(&args.b, &areas)?);
+    let facts = args.facts.gather()?;
+    let (out, style) = (args.output.destination()?, args.output.style());
+    args.confine.enter(Phase::writing_to(&out))?;
+
+    let (a, b) = (a.side()?, b.side()?);
+    let judged = judge::judge(&a, &b, asked.as_ref(), &facts)?;
     match args.output.format {
-        Format::Json => args.output.emit_json(&judged.diff)?,
-        Format::Table => args.output.emit(render::table(&judged.diff, style).as_bytes())?,
+        Format::Json => out.emit_json(&judged.diff)?,
+        Format::Table => out.emit(diff_table::table(&judged.diff, style).as_bytes())?,
         Format::Unified => {
             let [x, y] = texts(&a, &b, &judged, &areas);
-            args.output.emit(unified::draw((&a.name, &b.name), &x, &y, style).as_bytes())?;
+            out.emit(unified::draw((&a.name, &b.name), &x, &y, style).as_bytes())?;
+        }
+        Format::Html => {
+            let sides = judged.meanings.as_ref();
+            let sides = sides.map(|sides| sides.each_ref().map(|side| side.as_ref().map_err(String::as_str)));
+            let page =
+                diff_table::page([&a.name, &b.name], &judged.diff, sides).or_status(exit::UNOBSERVABLE)?;
+            out.emit(page.as_bytes())?;
         }
     }
     let status = status(&judged.diff, args.require);
@@ -102,21 +116,21 @@ fn run(args: Args) -> anyhow::Result<u8> {
 
 /// Both sides as text for `--format unified`.
 fn texts(a: &Side, b: &Side, judged: &Judged, areas: &AreaSet) -> [String; 2] {
-    if let (Some(x), Some(y)) = (a.snapshot(), b.snapshot()) {
+    if let (Some(x), Some(y)) = (&a.snapshot, &b.snapshot) {
         let mut texts = [unified::snapshot(x, areas), unified::snapshot(y, areas)];
         if let [Some(old), Some(new)] = [a, b].map(Side::programs) {
             let [old, new] = [old, new].map(|programs| Meaning::Stack(programs.to_vec()));
-            for (text, calls) in texts.iter_mut().zip(filters::texts([&old, &new])) {
+            for (text, calls) in texts.iter_mut().zip(seccomp_diff::texts([&old, &new])) {
                 text.push_str(&calls);
             }
         }
         return texts;
     }
     match &judged.meanings {
-        Some([Ok(x), Ok(y)]) => filters::texts([x, y]),
+        Some([Ok(x), Ok(y)]) => seccomp_diff::texts([x, y]),
         Some(sides) => sides.clone().map(|side| match side {
             Ok(meaning) => {
-                let [text, _] = filters::texts([&meaning, &meaning]);
+                let [text, _] = seccomp_diff::texts([&meaning, &meaning]);
                 text
             }
             Err(why) => format!("not known: {why}\n"),
@@ -142,9 +156,9 @@ fn status(diff: &Diff, claim: Option<Claim>) -> u8 {
 fn talk(judged: &Judged, claim: Option<Claim>, status: u8, quiet: bool) -> String {
     let mut lines: Vec<String> = judged.notes.iter().map(|note| format!("note: {note}")).collect();
     if !quiet && !judged.diff.changes.is_empty() {
-        lines.push(render::summary(&judged.diff));
+        lines.push(diff_table::summary(&judged.diff));
     }
-    lines.extend(render::unknown(&judged.diff));
+    lines.extend(diff_table::unknown(&judged.diff));
     if let Some(claim) = claim.filter(|_| !quiet) {
         let words = match claim {
             Claim::Same => "A and B are the same",

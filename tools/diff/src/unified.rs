@@ -73,14 +73,16 @@ fn flatten(path: &str, value: &Value, lines: &mut Vec<String>) {
             for item in items {
                 // Entries of a keyed list go by their key, so that a new one does not rename the rest.
                 let key = ["target", "path", "comm", "arch"].iter().find_map(|key| item.get(*key));
-                let key = key.map_or_else(String::new, crate::render::value);
+                let key = key.map_or_else(String::new, plim_tools_common::diff_table::value);
                 flatten(&format!("{path}[{key}]"), item, lines);
             }
         }
         // One line per member of a set.
         Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) => {
-            lines.extend(items.iter().map(|item| format!("{path} has {}", crate::render::value(item))));
+            lines.extend(
+                items.iter().map(|item| format!("{path} has {}", plim_tools_common::diff_table::value(item))),
+            );
         }
-        value => lines.push(format!("{path} = {}", crate::render::value(value))),
+        value => lines.push(format!("{path} = {}", plim_tools_common::diff_table::value(value))),
     }
 }

@@ -2,7 +2,7 @@
 
 use plim_seccomp::diagram::{Diagram, Store};
 use plim_tools_common::facts::{FactArgs, Gathered as GatheredFacts};
-use plim_tools_common::seccomp_side::{self, Gathered};
+use plim_tools_common::seccomp_side::{self, Gathered, Meaning};
 
 /// Two sides, read and not yet looked at.
 pub(crate) struct Pair {
@@ -10,7 +10,7 @@ pub(crate) struct Pair {
     facts: GatheredFacts,
 }
 
-/// Two sides, and what they mean, in one store.
+/// What two sides mean, in one store.
 pub(crate) struct Compared {
     pub(crate) names: [String; 2],
     pub(crate) store: Store,
@@ -25,19 +25,23 @@ impl Pair {
         Ok(Pair { sides, facts: facts.gather()? })
     }
 
-    /// Parses both and finds out what they mean. A profile is resolved for the bounding set of a live target on the other side, unless
-    /// another one was named.
-    pub(crate) fn compare(&self) -> anyhow::Result<Compared> {
+    /// Parses both and finds out what they mean, with notes on stderr. A profile is resolved for the bounding set of a live target on
+    /// the other side, unless another one was named.
+    pub(crate) fn meanings(&self) -> anyhow::Result<([String; 2], [Meaning; 2])> {
         let sides = [self.sides[0].side()?, self.sides[1].side()?];
-        let facts = self.facts.facts(sides[0].bounding.or(sides[1].bounding));
-        let meanings = [sides[0].meaning(&facts)?, sides[1].meaning(&facts)?];
-        let names = [sides[0].name.clone(), sides[1].name.clone()];
-        let mut store = Store::new();
-        let mut diagrams = Vec::new();
-        for (meaning, name) in meanings.iter().zip(&names) {
-            crate::notes(&meaning.notes(name))?;
-            diagrams.push(meaning.diagram(&mut store, name)?);
+        let reading = self.facts.reading(sides[0].bounding.or(sides[1].bounding));
+        let meanings = [sides[0].meaning(&reading)?, sides[1].meaning(&reading)?];
+        for (side, meaning) in sides.iter().zip(&meanings) {
+            crate::notes(&meaning.notes(&side.name))?;
         }
-        Ok(Compared { diagrams: [diagrams[0], diagrams[1]], names, store })
+        Ok((sides.map(|side| side.name), meanings))
+    }
+
+    /// The same as diagrams.
+    pub(crate) fn compare(&self) -> anyhow::Result<Compared> {
+        let (names, [a, b]) = self.meanings()?;
+        let mut store = Store::new();
+        let diagrams = [a.diagram(&mut store, &names[0])?, b.diagram(&mut store, &names[1])?];
+        Ok(Compared { names, store, diagrams })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Block, Cell, Wall, escape, svg};
+use super::{Block, Cell, Wall, Words, escape, svg};
 
 /// Draws the page: nothing is loaded from anywhere, and there is no script.
 pub fn html(wall: &Wall) -> String {
@@ -14,8 +14,9 @@ pub fn html(wall: &Wall) -> String {
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{}",
         svg(wall)
     );
-    for block in &wall.blocks {
-        words(&mut out, block);
+    let told: Vec<Words> = wall.blocks.iter().filter_map(of_block).collect();
+    for words in if wall.tables.is_empty() { &told } else { &wall.tables } {
+        table(&mut out, words);
     }
     out.push_str("</body>\n</html>\n");
     out
@@ -28,32 +29,37 @@ td{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;font-siz
 @media(prefers-color-scheme:dark){body{background:#15171b;color:#eee}}";
 
 /// The calls of one architecture that a colour cannot tell whole: those that differ, or those that arguments decide.
-fn words(out: &mut String, block: &Block) {
+fn of_block(block: &Block) -> Option<Words> {
     let is_diff = block.cells.iter().any(|cell| cell.before.is_some());
-    let told: Vec<&Cell> = block
-        .cells
-        .iter()
-        .filter(|cell| if is_diff { cell.changed } else { cell.answer.is_conditional() })
-        .collect();
-    if told.is_empty() {
-        return;
-    }
-    let what = if is_diff { "calls that differ" } else { "calls that arguments decide" };
-    let columns = if is_diff { "<th>A</th><th>B</th>" } else { "<th>answer</th>" };
-    // Writing to a String cannot fail, here and below.
-    let _ = write!(
-        out,
-        "<h2>{}: {what}</h2>\n<table>\n<tr><th>call</th><th>number</th>{columns}</tr>\n",
-        escape(&block.title)
-    );
-    for cell in told {
+    let told = |cell: &&Cell| if is_diff { cell.changed } else { cell.answer.is_conditional() };
+    let row = |cell: &Cell| {
         let number = cell.number.map_or(String::new(), |number| number.to_string());
-        let _ = write!(out, "<tr><td>{}</td><td>{number}</td>", escape(&cell.name));
-        for answer in cell.before.iter().chain([&cell.answer]) {
-            let lines: Vec<String> = answer.lines().iter().map(|line| escape(line)).collect();
-            let _ = write!(out, "<td>{}</td>", lines.join("<br>"));
-        }
-        out.push_str("</tr>\n");
+        let answers = cell.before.iter().chain([&cell.answer]).map(|answer| answer.lines().join("\n"));
+        [cell.name.clone(), number].into_iter().chain(answers).collect()
+    };
+    let rows: Vec<Vec<String>> = block.cells.iter().filter(told).map(row).collect();
+    let what = if is_diff { "calls that differ" } else { "calls that arguments decide" };
+    let columns: &[&str] =
+        if is_diff { &["call", "number", "A", "B"] } else { &["call", "number", "answer"] };
+    (!rows.is_empty()).then(|| Words {
+        heading: format!("{}: {what}", block.title),
+        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        rows,
+    })
+}
+
+fn table(out: &mut String, words: &Words) {
+    let cell = |tag: &str, text: &str| {
+        let lines: Vec<String> = text.lines().map(escape).collect();
+        format!("<{tag}>{}</{tag}>", lines.join("<br>"))
+    };
+    // Writing to a String cannot fail, here and below.
+    let _ = write!(out, "<h2>{}</h2>\n<table>\n", escape(&words.heading));
+    let headings: String = words.columns.iter().map(|column| cell("th", column)).collect();
+    let _ = writeln!(out, "<tr>{headings}</tr>");
+    for row in &words.rows {
+        let cells: String = row.iter().map(|text| cell("td", text)).collect();
+        let _ = writeln!(out, "<tr>{cells}</tr>");
     }
     out.push_str("</table>\n");
 }

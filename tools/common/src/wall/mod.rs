@@ -21,6 +21,19 @@ pub struct Wall {
     pub remarks: Vec<String>,
     /// One for each architecture.
     pub blocks: Vec<Block>,
+    /// What a page says in words below the picture; without any, the calls that a colour cannot tell whole.
+    pub tables: Vec<Words>,
+}
+
+/// A table of text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// What it lists.
+    pub heading: String,
+    /// The columns.
+    pub columns: Vec<String>,
+    /// The rows, a cell for each column; lines within a cell are kept.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// The calls of one architecture.

@@ -28,6 +28,7 @@ fn wall() -> Wall {
                 cell("a_name_that_is_longer_than_its_cell", 9, Answer::always(Action::KillProcess)),
             ],
         }],
+        tables: Vec::new(),
     }
 }
 
@@ -105,6 +106,20 @@ fn in_a_difference_the_changed_cells_stand_out() {
         "{page}"
     );
     assert!(!page.contains("<td>read</td>"));
+}
+
+#[test]
+fn a_page_has_words_of_its_own() {
+    let words = Words {
+        heading: "changes".to_owned(),
+        columns: vec!["what".to_owned()],
+        rows: vec![vec!["<b>\nsecond line".to_owned()]],
+    };
+    let page = html(&Wall { tables: vec![words], ..wall() });
+    assert_well_formed(&page);
+    assert!(
+        page.contains("<td>&lt;b&gt;<br>second line</td>") && !page.contains("calls that arguments decide")
+    );
 }
 
 #[test]

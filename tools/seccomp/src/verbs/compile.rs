@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         "{} is a filter already; `plim seccomp dump` writes it, `decompile` makes a profile of it",
         side.name
     );
-    let meaning = side.meaning(&facts.facts(side.bounding))?;
+    let meaning = side.meaning(&facts.reading(side.bounding))?;
     crate::notes(&meaning.notes(&side.name))?;
     let programs = meaning.programs()?;
     let [program] = programs.as_slice() else {

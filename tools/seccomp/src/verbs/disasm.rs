@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     args.confine.enter(Phase::writing_to(&out))?;
 
     let side = gathered.side()?;
-    let meaning = side.meaning(&facts.facts(side.bounding))?;
+    let meaning = side.meaning(&facts.reading(side.bounding))?;
     crate::notes(&meaning.notes(&side.name))?;
     let programs = meaning.programs()?;
     match args.output.format {

@@ -3,6 +3,7 @@
 pub(crate) mod claim;
 pub(crate) mod compile;
 pub(crate) mod convert;
+pub(crate) mod diff;
 pub(crate) mod disasm;
 pub(crate) mod dump;
 pub(crate) mod eval;

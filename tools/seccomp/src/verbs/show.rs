@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     args.confine.enter(Phase::writing_to(&out))?;
 
     let side = gathered.side()?;
-    let meaning = side.meaning(&facts.facts(side.bounding))?;
+    let meaning = side.meaning(&facts.reading(side.bounding))?;
     crate::notes(&meaning.notes(&side.name))?;
     let mut store = Store::new();
     let diagram = meaning.diagram(&mut store, &side.name)?;

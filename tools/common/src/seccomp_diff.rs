@@ -3,45 +3,29 @@
 use std::collections::BTreeSet;
 
 use plim_model::diff::{Area, Change, SeccompDetail, Witness};
-use plim_seccomp::bpf::Program;
 use plim_seccomp::diagram::{Diagram, Store, Undecided, condition};
 use plim_seccomp::exact::{self, ExactChange};
-use plim_seccomp::resolve::Resolved;
 use plim_seccomp::{Action, Arch, syscalls};
 
-/// What a side answers by.
-#[derive(Clone, Debug)]
-pub(crate) enum Meaning {
-    /// The rules of a profile.
-    Rules(Box<Resolved>),
-    /// Installed filters, oldest first; none at all where seccomp is off.
-    Stack(Vec<Program>),
-}
-
-impl Meaning {
-    fn diagram(&self, store: &mut Store) -> Result<Diagram, Undecided> {
-        match self {
-            Meaning::Rules(resolved) => store.of_resolved(resolved),
-            Meaning::Stack(programs) => store.of_stack(programs),
-        }
-    }
-}
+use crate::calls;
+use crate::seccomp_side::Meaning;
+use crate::wall::Wall;
 
 /// What is known about two sides.
 #[derive(Debug, Default)]
-pub(crate) struct Comparison {
+pub struct Comparison {
     /// Verdicts that differ.
-    pub(crate) changes: Vec<Change>,
+    pub changes: Vec<Change>,
     /// What could not be decided, each a sentence.
-    pub(crate) unknown: Vec<String>,
+    pub unknown: Vec<String>,
 }
 
 /// Compares them.
-pub(crate) fn compare(a: &Meaning, b: &Meaning) -> Comparison {
+pub fn compare(a: &Meaning, b: &Meaning) -> Comparison {
     let mut store = Store::new();
     let mut changes = || -> Result<Vec<ExactChange>, (&str, Undecided)> {
-        let a = a.diagram(&mut store).map_err(|why| ("the filter of A", why))?;
-        let b = b.diagram(&mut store).map_err(|why| ("the filter of B", why))?;
+        let a = a.exact(&mut store).map_err(|why| ("the filter of A", why))?;
+        let b = b.exact(&mut store).map_err(|why| ("the filter of B", why))?;
         exact::diff(&mut store, a, b, true).map_err(|why| ("the difference", why))
     };
     match changes() {
@@ -51,10 +35,10 @@ pub(crate) fn compare(a: &Meaning, b: &Meaning) -> Comparison {
 }
 
 /// The architecture of a row for all that neither side names.
-pub(crate) const OTHERS: &str = "other architectures";
+pub const OTHERS: &str = "other architectures";
 
 /// A change of one verdict.
-pub(crate) fn change(change: ExactChange) -> Change {
+pub fn change(change: ExactChange) -> Change {
     let effect = change.effect();
     let ExactChange { arch, syscall, number, when, before, after, witness } = change;
     let path = match arch {
@@ -84,9 +68,9 @@ pub(crate) fn change(change: ExactChange) -> Change {
 }
 
 /// The verdicts on every named call of the architectures that either side treats in a way of its own, as lines for people.
-pub(crate) fn texts(sides: [&Meaning; 2]) -> [String; 2] {
+pub fn texts(sides: [&Meaning; 2]) -> [String; 2] {
     let mut store = Store::new();
-    let diagrams = sides.map(|side| side.diagram(&mut store));
+    let diagrams = sides.map(|side| side.exact(&mut store));
     let mut tokens: BTreeSet<u32> =
         diagrams.iter().flatten().flat_map(|diagram| store.arches(*diagram)).collect();
     if tokens.is_empty() {
@@ -119,6 +103,19 @@ fn when(store: &mut Store, rest: Diagram, arch: Arch, name: &str, action: Action
         }
         None => " for some arguments".to_owned(),
     }
+}
+
+/// The picture of the difference.
+///
+/// # Errors
+/// Beyond the store's budget.
+pub fn picture(title: &str, remarks: Vec<String>, sides: [&Meaning; 2]) -> Result<Wall, Undecided> {
+    let mut store = Store::new();
+    let diagrams = [sides[0].exact(&mut store)?, sides[1].exact(&mut store)?];
+    let arches = calls::arches_of(&store, &diagrams);
+    let a = calls::read(&mut store, diagrams[0], &arches)?;
+    let b = calls::read(&mut store, diagrams[1], &arches)?;
+    Ok(calls::difference_wall(title, remarks, &a, &b))
 }
 
 #[cfg(test)]

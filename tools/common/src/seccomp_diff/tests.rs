@@ -1,8 +1,8 @@
 //! What the rows carry. What is different and what is not is tested with the decision engine.
 
 use plim_model::diff::Effect;
-use plim_seccomp::bpf::Insn;
 use plim_seccomp::bpf::code::*;
+use plim_seccomp::bpf::{Insn, Program};
 use serde_json::json;
 
 use super::*;

@@ -1,11 +1,15 @@
-//! The table: drawn from the changes, with rows folded where several say the same.
+//! A diff as a table: drawn from the changes, with rows folded where several say the same.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::output::{Style, Tone};
+use crate::seccomp_diff;
+use crate::seccomp_side::Meaning;
+use crate::table::{Cell, Table};
+use crate::wall::{self, Wall, Words};
 use plim_model::diff::{Area, Change, Diff, Effect, Side};
-use plim_tools_common::output::{Style, Tone};
-use plim_tools_common::table::{Cell, Table};
+use plim_seccomp::diagram::Undecided;
 use serde_json::Value;
 
 /// One row of the table, which stands for one or more changes.
@@ -31,7 +35,7 @@ impl Row {
 }
 
 /// The table of all changes, or the sentence that there is none.
-pub(crate) fn table(diff: &Diff, style: Style) -> String {
+pub fn table(diff: &Diff, style: Style) -> String {
     if diff.changes.is_empty() {
         return if diff.same { "no difference\n" } else { "no difference found; not everything is known\n" }
             .to_owned();
@@ -62,8 +66,57 @@ pub(crate) fn table(diff: &Diff, style: Style) -> String {
     table.render()
 }
 
+/// The same rows as plain text: sign, area, what, when, A, B.
+pub fn rows(diff: &Diff) -> Vec<[String; 6]> {
+    let row = |row: Row| {
+        let what = match row.variants.as_slice() {
+            [] => row.what,
+            variants => format!("{} ({})", row.what, variants.join(", ")),
+        };
+        let sign = match row.effect {
+            Effect::More => "+",
+            Effect::Less => "-",
+            Effect::Other => "~",
+        };
+        [sign.to_owned(), row.area.as_str().to_owned(), what, row.condition, row.before, row.after]
+    };
+    fold(&diff.changes).into_iter().map(row).collect()
+}
+
+/// A page with every change, and the syscall wall on which the calls that differ stand out. `sides` are what both answer by, or why
+/// that is not known; `None` where seccomp was not compared.
+///
+/// # Errors
+/// A filter beyond the budget of the decision engine.
+pub fn page(
+    names: [&str; 2],
+    diff: &Diff,
+    sides: Option<[Result<&Meaning, &str>; 2]>,
+) -> Result<String, Undecided> {
+    let title = format!("{} and {}", names[0], names[1]);
+    let mut remarks = vec![format!("A: {}", names[0]), format!("B: {}", names[1])];
+    if diff.same {
+        remarks.push("no difference".to_owned());
+    } else if diff.changes.is_empty() {
+        remarks.push("no difference found; not everything is known".to_owned());
+    } else {
+        remarks.push(summary(diff));
+    }
+    remarks.extend(unknown(diff));
+    let mut wall = match sides {
+        Some([Ok(a), Ok(b)]) => seccomp_diff::picture(&title, remarks, [a, b])?,
+        _ => Wall { title, remarks, ..Wall::default() },
+    };
+    let rows: Vec<Vec<String>> = rows(diff).into_iter().map(|row| row.to_vec()).collect();
+    if !rows.is_empty() {
+        let columns = ["", "area", "what", "when", "A", "B"].map(str::to_owned).to_vec();
+        wall.tables.push(Words { heading: "what differs".to_owned(), columns, rows });
+    }
+    Ok(wall::html(&wall))
+}
+
 /// How many changes of each effect there are, for people.
-pub(crate) fn summary(diff: &Diff) -> String {
+pub fn summary(diff: &Diff) -> String {
     let count = |effect| fold(&diff.changes).iter().filter(|row| row.effect == effect).count();
     format!(
         "{} more in B (+), {} less (-), {} other (~)",
@@ -74,7 +127,7 @@ pub(crate) fn summary(diff: &Diff) -> String {
 }
 
 /// Every unknown fact, those of one side, area and cause in one line.
-pub(crate) fn unknown(diff: &Diff) -> Vec<String> {
+pub fn unknown(diff: &Diff) -> Vec<String> {
     let mut groups: Vec<((Side, Area, String), Vec<String>)> = Vec::new();
     for fact in &diff.unknown {
         // The operation and its errno; what stands before them names the fact once more.
@@ -183,7 +236,7 @@ fn architecture(scmp: &str) -> String {
 }
 
 /// A value for people: actions as OCI writes them with the error in brackets, lists between commas, nothing as a dash.
-pub(crate) fn value(value: &Value) -> String {
+pub fn value(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -213,7 +266,7 @@ mod tests {
 
     fn refused(arch: Arch, name: &str, number: u32) -> Change {
         let witness = SeccompData { arch: arch.audit_token(), nr: number, ..SeccompData::default() };
-        crate::filters::change(ExactChange {
+        crate::seccomp_diff::change(ExactChange {
             arch: Some(arch),
             syscall: name.to_owned(),
             number,

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use plim_model::diff::{Area, Change, Diff, Effect, Side};
+use plim_seccomp::diagram::Undecided;
+use serde_json::Value;
+
 use crate::output::{Style, Tone};
 use crate::seccomp_diff;
 use crate::seccomp_side::Meaning;
 use crate::table::{Cell, Table};
 use crate::wall::{self, Wall, Words};
-use plim_model::diff::{Area, Change, Diff, Effect, Side};
-use plim_seccomp::diagram::Undecided;
-use serde_json::Value;
 
 /// One row of the table, which stands for one or more changes.
 #[derive(Debug, PartialEq)]
@@ -69,10 +70,7 @@ pub fn table(diff: &Diff, style: Style) -> String {
 /// The same rows as plain text: sign, area, what, when, A, B.
 pub fn rows(diff: &Diff) -> Vec<[String; 6]> {
     let row = |row: Row| {
-        let what = match row.variants.as_slice() {
-            [] => row.what,
-            variants => format!("{} ({})", row.what, variants.join(", ")),
-        };
+        let what = format!("{}{}", row.names.join(", "), row.variants());
         let sign = match row.effect {
             Effect::More => "+",
             Effect::Less => "-",
@@ -80,7 +78,7 @@ pub fn rows(diff: &Diff) -> Vec<[String; 6]> {
         };
         [sign.to_owned(), row.area.as_str().to_owned(), what, row.condition, row.before, row.after]
     };
-    fold(&diff.changes).into_iter().map(row).collect()
+    group(fold(&diff.changes)).into_iter().map(row).collect()
 }
 
 /// A page with every change, and the syscall wall on which the calls that differ stand out. `sides` are what both answer by, or why

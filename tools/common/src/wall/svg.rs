@@ -49,9 +49,10 @@ pub fn svg(wall: &Wall) -> String {
 const STYLE: &str = "text{font:11px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}\
 .title{font-size:18px;font-weight:bold}.block{font-size:14px;font-weight:bold}.ink{fill:#1b1b1b}.dim{fill:#555}\
 .paper{fill:#fff}.cell text{font-size:10px;fill:#000}.cell .light{fill:#fff}.halo{paint-order:stroke;stroke:#fff;\
-stroke-width:3px;stroke-linejoin:round}.same{opacity:.3}.edge{fill:none;stroke:#1b1b1b;stroke-width:2.5}\
+stroke-width:3px;stroke-linejoin:round}.same rect{opacity:.3}.cell.same text{fill:#333}.edge{fill:none;stroke:#1b1b1b;stroke-width:2.5}\
 .mark{fill:#fff;stroke:#000;stroke-width:1}@media(prefers-color-scheme:dark){.ink{fill:#eee}.dim{fill:#aaa}\
-.paper{fill:#15171b}.edge{stroke:#fff}}";
+.paper{fill:#15171b}.edge{stroke:#fff}\
+.cell.same text{fill:#ccc}}";
 
 fn text(out: &mut String, x: usize, y: usize, class: &str, words: &str) {
     let _ = writeln!(out, "<text x=\"{x}\" y=\"{y}\" class=\"{class}\">{}</text>", escape(words));

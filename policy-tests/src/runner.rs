@@ -28,6 +28,8 @@ pub struct Line {
     pub test: String,
     /// In a proof: the weakening that is to make it red.
     pub under: Option<Weakening>,
+    /// In a proof that passed: what the test found broken.
+    pub found: Option<String>,
     /// What is promised.
     pub says: &'static str,
     /// How it ended.
@@ -94,6 +96,7 @@ impl Plan {
                     lines.push(Line {
                         test: name.clone(),
                         under: None,
+                        found: None,
                         says: test.says,
                         verdict: Verdict::Failed(why),
                         took,
@@ -103,6 +106,10 @@ impl Plan {
                 for weakening in test.red_under {
                     let ctx = Ctx::new(engine, Some(*weakening), &self.bin)?;
                     let (verdict, took) = attempt(&ctx, test);
+                    let found = match &verdict {
+                        Verdict::Failed(why) => Some(why.clone()),
+                        _ => None,
+                    };
                     let verdict = match verdict {
                         // Red for the wrong reason proves nothing: the weakened container must have run.
                         Verdict::Failed(why) if NOT_STARTED.iter().any(|one| why.contains(one)) => {
@@ -118,6 +125,7 @@ impl Plan {
                     lines.push(Line {
                         test: name.clone(),
                         under: Some(*weakening),
+                        found,
                         says: test.says,
                         verdict,
                         took,
@@ -128,7 +136,7 @@ impl Plan {
                 let ctx = Ctx::new(engine, self.weakening, &self.bin)?;
                 let (verdict, took) = attempt(&ctx, test);
                 let verdict = self.judge(&name, verdict);
-                lines.push(Line { test: name, under: None, says: test.says, verdict, took });
+                lines.push(Line { test: name, under: None, found: None, says: test.says, verdict, took });
                 lines.last().into_iter().for_each(&mut *tell);
             }
         }
@@ -182,12 +190,22 @@ pub fn totals(lines: &[Line]) -> (usize, usize, usize) {
 /// When it cannot be written.
 pub fn write_line(out: &mut dyn Write, line: &Line) -> std::io::Result<()> {
     let (mark, why) = match &line.verdict {
-        Verdict::Passed => ("ok    ", String::new()),
+        Verdict::Passed => ("ok    ", line.found.as_deref().map(first_words).unwrap_or_default()),
         Verdict::Failed(why) => ("FAILED", format!("\n       promise: {}\n       {why}", line.says)),
         Verdict::Skipped(why) => ("skip  ", format!("  (needs {why})")),
     };
     let under = line.under.map(|kind| format!(" under {}", kind.name())).unwrap_or_default();
     writeln!(out, "{mark} {:5} ms  {}{under}{why}", line.took.as_millis(), line.test)
+}
+
+/// The beginning of a text, on one line.
+fn first_words(text: &str) -> String {
+    const MOST: usize = 100;
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!(": {}…", &line[..end]),
+        None => format!(": {line}"),
+    }
 }
 
 /// The whole result as JSON.
@@ -197,7 +215,7 @@ pub fn to_json(lines: &[Line]) -> Value {
         .iter()
         .map(|line| {
             let (result, why) = match &line.verdict {
-                Verdict::Passed => ("passed", None),
+                Verdict::Passed => ("passed", line.found.as_ref()),
                 Verdict::Failed(why) => ("failed", Some(why)),
                 Verdict::Skipped(why) => ("skipped", Some(why)),
             };

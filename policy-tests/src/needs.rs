@@ -28,6 +28,8 @@ pub enum Need {
     Built(&'static str),
     /// The 32-bit gate (x86 with IA32 emulation).
     Ia32,
+    /// User namespaces for users without privileges.
+    UserNamespaces,
     /// A file on the host.
     File(&'static str),
     /// More than one processor.
@@ -63,6 +65,16 @@ impl Need {
                 let probe = std::process::Command::new(ctx.witness()).args(["try", "int80", "20"]).output();
                 let works = probe.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("\"ok\""));
                 unless(works, "32-bit calls (int 0x80)".to_owned())
+            }
+            Need::UserNamespaces => {
+                // Debian's switch, the kernel's own, and Ubuntu's.
+                let says = |file: &str, no: &str| {
+                    std::fs::read_to_string(format!("/proc/sys/{file}")).is_ok_and(|text| text.trim() == no)
+                };
+                let refused = says("kernel/unprivileged_userns_clone", "0")
+                    || says("user/max_user_namespaces", "0")
+                    || says("kernel/apparmor_restrict_unprivileged_userns", "1");
+                unless(!refused, "user namespaces without privileges".to_owned())
             }
             Need::File(path) => unless(Path::new(path).exists(), format!("file {path}")),
             Need::Processors(count) => {

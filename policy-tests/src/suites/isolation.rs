@@ -60,6 +60,13 @@ pub const SUITE: Suite = Suite {
             run: user_namespace,
         },
         Test {
+            name: "without_root",
+            says: "a caller without root gets the same confinement, in a user namespace where root is that caller",
+            needs: &[Need::Plim, Need::UserNamespaces],
+            red_under: &[W::NoSeccomp, W::NoMasks],
+            run: without_root,
+        },
+        Test {
             name: "time_namespace",
             says: "--timens private moves the container's clocks and no others; without it they are the host's",
             needs: &[Need::Plim, Need::File("/proc/self/ns/time")],
@@ -142,6 +149,56 @@ fn no_new_namespaces(ctx: &Ctx) -> Result<()> {
         ("setns /proc/self/ns/uts", "EPERM"),
     ];
     expect_verdicts(ctx, |case| case, &table)
+}
+
+fn without_root(ctx: &Ctx) -> Result<()> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+    const USER: u32 = 1000;
+    let start = |words: &[&str]| -> Result<crate::Running> {
+        let case = ctx.case(&[])?;
+        // The build directory may be where only root may go.
+        let launcher = case.dir.path().join("plim-run");
+        std::fs::copy(ctx.bin.join("plim-run"), &launcher)?;
+        let runtime = case.dir.path().join("runtime");
+        std::fs::create_dir(&runtime)?;
+        std::fs::set_permissions(&runtime, std::fs::Permissions::from_mode(0o700))?;
+        chown(&runtime, Some(USER), Some(USER))?;
+        let mut command = std::process::Command::new(launcher);
+        command.uid(USER).gid(USER).current_dir("/").env("XDG_RUNTIME_DIR", runtime);
+        command
+            .args(["--name", &case.tag, "-e", &format!("PLIM_TEST_TAG={}", case.tag), "--rootfs"])
+            .arg(&case.rootfs);
+        command.args(ctx.weakening.map_or(&[][..], W::options)).args(["--", "/bin/witness"]).args(words);
+        ctx.start_command(&mut command, case)
+    };
+    let mut running = start(&["hold", "20"])?;
+    running.wait_for("ready")?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.host_pid()?))?;
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    same("uid on the host", uid.split_whitespace().collect(), vec!["1000"; 4])?;
+    drop(running);
+    let report = start(&["report"])?.finish()?.json()?;
+    same("uid inside", text(&report, "/uid")?, "0 0 0 0")?;
+    for kind in ["mnt", "pid", "net", "ipc", "uts", "user"] {
+        let inside = text(&report, &format!("/namespaces/{kind}"))?;
+        ensure!(inside != host::namespace("self", kind)?, "the {kind} namespace is the host's");
+    }
+    same("seccomp mode", text(&report, "/seccomp/mode")?, "2")?;
+    for path in crate::spec::MASKED {
+        ensure!(report["masked"][path] != "open", "{path} can be read");
+    }
+    let bounding = u64::from_str_radix(text(&report, "/capabilities/bounding")?, 16)?;
+    let names = plim_model::CapabilitySet::from_bits(bounding).names();
+    same("bounding set", names.len(), crate::spec::DEFAULT_CAPABILITIES.len())?;
+    same(
+        "uid_map",
+        start(&["try", "read", "/proc/self/uid_map"])?.finish()?.verdicts()?[0]
+            .1
+            .split_whitespace()
+            .collect(),
+        vec!["0", "1000", "1"],
+    )
 }
 
 /// Seconds since the boot, as /proc/uptime has it.

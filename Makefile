@@ -63,7 +63,8 @@ bench: ## measure how long a container takes to start, beside bare calls and run
 kernels: ## run the end-to-end suite on each kernel that users have (ONLY='5.10 newest', REFRESH=1 looks for newer ones)
 	@policy-tests/setup/setup.sh test
 	@$(MAKE) release
-	@policy-tests/kernels/run.sh $(if $(REFRESH),--refresh) --programs "$$(realpath "$$($(MAKE) -s where)")" $(ONLY)
+	@policy-tests/kernels/run.sh $(if $(REFRESH),--refresh) --launcher both --programs "$$(realpath "$$($(MAKE) -s where)")" \
+		--limits "$$($(MAKE) -s limits-tests)" $(ONLY)
 
 install: ## install tools, man pages and shell completions below PREFIX (/usr/local; DESTDIR is honoured)
 	@test -x $(RELEASE)/plim || $(MAKE) release
@@ -95,5 +96,8 @@ unit: FORCE
 	@cargo test $(CARGO_FLAGS) --workspace --no-fail-fast -- $(UNIT_FLAGS)
 clippy: FORCE
 	@cargo clippy --quiet $(CARGO_FLAGS) --workspace --all-targets -- $(CLIPPY_FLAGS)
+limits-tests: FORCE # prints the program; built as the unit tests are
+	@cargo test --quiet $(CARGO_FLAGS) --package plim-runtime --lib --no-run --message-format=json | \
+		sed -n -E 's/.*"executable":"([^"]+)".*/\1/p'
 where: FORCE
 	@echo $(RELEASE)

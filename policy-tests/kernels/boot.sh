@@ -11,7 +11,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 series=$1 initramfs=$2 directory=$3
-seconds=${PLIM_VM_SECONDS:-600}
+seconds=${PLIM_VM_SECONDS:-1500}
 missing=$(have qemu-system-x86_64 timeout) || die "needed to boot a kernel and not on PATH: $missing"
 
 mkdir -p "$directory"

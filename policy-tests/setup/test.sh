@@ -105,7 +105,11 @@ prove() {
 
 kernel() {
 	begin 'end to end on Linux 6.1 in a virtual machine, pure cgroup v2'
-	if programs; then suite kernel policy-tests/kernels/run.sh --programs "$bin" 6.1; else count 0 1 0; fi
+	local limits
+	limits=$(make -s limits-tests)
+	if programs && [ -n "$limits" ]; then
+		suite kernel policy-tests/kernels/run.sh --programs "$bin" --limits "$limits" 6.1
+	else count 0 1 0; fi
 }
 
 for step in "${steps[@]}"; do

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use plim_model::{Capability, CapabilitySet};
 use plim_seccomp::Arch;
+use plim_seccomp::installed::Vintage;
 use plim_seccomp::resolve::{Facts, KernelVersion, UnknownNames};
 
 /// What profiles are resolved for.
@@ -19,6 +20,9 @@ pub struct FactArgs {
     /// Kernel release: 6.1 [default: this machine's]
     #[arg(long, value_name = "RELEASE", value_parser = parse_kernel)]
     kernel: Option<KernelVersion>,
+    /// The libseccomp that installs the profile: 2.5.4
+    #[arg(long, value_name = "VERSION")]
+    libseccomp: Option<Vintage>,
     /// Pass over system call names that no architecture has, as engines do, and say which on stderr
     #[arg(long)]
     skip_unknown_names: bool,
@@ -75,7 +79,13 @@ impl FactArgs {
             Some(kernel) => kernel,
             None => running_kernel()?,
         };
-        Ok(Gathered { arch, kernel, caps: self.caps, skip_unknown_names: self.skip_unknown_names })
+        Ok(Gathered {
+            arch,
+            kernel,
+            caps: self.caps,
+            libseccomp: self.libseccomp,
+            skip_unknown_names: self.skip_unknown_names,
+        })
     }
 
     /// The facts, where `live` is the bounding set of a live target on the other side.
@@ -105,10 +115,16 @@ pub struct Gathered {
     arch: Arch,
     kernel: KernelVersion,
     caps: Option<CapabilitySet>,
+    libseccomp: Option<Vintage>,
     skip_unknown_names: bool,
 }
 
 impl Gathered {
+    /// The libseccomp that was named.
+    pub fn libseccomp(&self) -> Option<Vintage> {
+        self.libseccomp
+    }
+
     /// The facts: the capabilities that were named, else `live`, else Docker's default.
     pub fn facts(&self, live: Option<CapabilitySet>) -> Facts {
         let caps = self.caps.or(live).unwrap_or(CapabilitySet::DOCKER_DEFAULT);

@@ -31,6 +31,7 @@ not hold; 2 usage or bad input; 3 something could not be observed or decided";
 #[derive(Subcommand)]
 enum Verb {
     Show(verbs::show::Args),
+    Lint(verbs::lint::Args),
     Eval(verbs::eval::Args),
     Subset(verbs::claim::SubsetArgs),
     Equal(verbs::claim::EqualArgs),
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Show(args) => verbs::show::run(&args),
         Verb::Subset(args) => verbs::claim::subset(&args),
         Verb::Equal(args) => verbs::claim::equal(&args),
+        Verb::Lint(args) => verbs::lint::run(&args),
         Verb::Eval(args) => verbs::eval::run(&args),
         Verb::Compile(args) => verbs::compile::run(&args),
         Verb::Convert(args) => verbs::convert::run(&args),

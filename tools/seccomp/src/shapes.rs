@@ -6,8 +6,8 @@ use plim_seccomp::bpf::Program;
 use plim_seccomp::dialect::{Rewritten, Unsaid};
 use plim_seccomp::disasm::disassemble;
 use plim_seccomp::exact::{self, Verdict};
-use plim_seccomp::interpret::SeccompData;
-use plim_seccomp::{Action, Arch, SyscallNr, syscalls};
+use plim_seccomp::witness::{ActionJson, Witness};
+use plim_seccomp::{Arch, syscalls};
 use plim_tools_common::calls::{AllCalls, ArchCalls, CallAnswer};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -109,39 +109,6 @@ fn filter(program: &Program) -> Filter {
     Filter { instructions }
 }
 
-/// An action by OCI's name.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct ActionShape {
-    /// `SCMP_ACT_ERRNO`.
-    action: &'static str,
-    /// The error's name, its number where it has none, or the number of SCMP_ACT_TRACE.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errno: Option<ErrnoShape>,
-}
-
-/// An error.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-enum ErrnoShape {
-    /// `EPERM`.
-    Name(&'static str),
-    /// One without a name.
-    Number(u16),
-}
-
-impl From<Action> for ActionShape {
-    fn from(action: Action) -> ActionShape {
-        let errno = match action {
-            Action::Errno(errno) => {
-                Some(errno.name().map_or(ErrnoShape::Number(errno.number()), ErrnoShape::Name))
-            }
-            Action::Trace(data) => Some(ErrnoShape::Number(data)),
-            _ => None,
-        };
-        ActionShape { action: action.name(), errno }
-    }
-}
-
 /// `subset` and `equal` with `--format json`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Claim {
@@ -157,57 +124,19 @@ pub(crate) struct Claim {
 #[derive(Debug, Serialize, JsonSchema)]
 struct Counterexample {
     #[serde(flatten)]
-    call: Call,
+    call: Witness,
     /// The first side's answer.
-    a: ActionShape,
+    a: ActionJson,
     /// The second side's answer.
-    b: ActionShape,
-}
-
-/// One call, as `eval` reads it.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Call {
-    /// `x86_64`, `i386`, `x32`, `aarch64`, …, or the audit token in hexadecimal.
-    arch: String,
-    /// The call's name, where the number has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    syscall: Option<&'static str>,
-    /// The number; x32's carry bit 30.
-    nr: u32,
-    /// The arguments in hexadecimal.
-    args: [String; 6],
-}
-
-impl From<&SeccompData> for Call {
-    fn from(call: &SeccompData) -> Call {
-        let arch = Arch::from_audit_token(call.arch, call.nr);
-        Call {
-            arch: arch.map_or_else(|| format!("{:#x}", call.arch), |arch| arch.name().to_owned()),
-            syscall: arch.and_then(|arch| syscalls::name(arch, SyscallNr(call.nr))),
-            nr: call.nr,
-            args: call.args.map(|argument| format!("{argument:#x}")),
-        }
-    }
-}
-
-/// `x86_64 socket(0x26, 0x3)`: the arguments up to the last that is not 0.
-impl std::fmt::Display for Call {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let used = self.args.iter().rposition(|argument| argument != "0x0").map_or(0, |last| last + 1);
-        let args = self.args[..used].join(", ");
-        match self.syscall {
-            Some(name) => write!(f, "{} {name}({args})", self.arch),
-            None => write!(f, "{} {}({args})", self.arch, self.nr),
-        }
-    }
+    b: ActionJson,
 }
 
 impl Claim {
     pub(crate) fn of(verdict: &Verdict) -> Claim {
         let witness = verdict.witness.map(|exact::Witness { call, a, b }| Counterexample {
-            call: Call::from(&call),
-            a: a.into(),
-            b: b.into(),
+            call: Witness::from(&call),
+            a: ActionJson(a),
+            b: ActionJson(b),
         });
         Claim { format: FORMAT, holds: verdict.holds, witness }
     }
@@ -266,7 +195,7 @@ struct ShowCase {
     /// arguments says it.
     when: Option<String>,
     #[serde(flatten)]
-    answer: ActionShape,
+    answer: ActionJson,
 }
 
 impl Show {
@@ -297,7 +226,7 @@ fn show_arch(arch: &ArchCalls) -> ShowArch {
 fn show_cases(answer: &CallAnswer) -> Vec<ShowCase> {
     let case = |case: &plim_tools_common::calls::Case| ShowCase {
         when: case.when.clone(),
-        answer: case.action.into(),
+        answer: ActionJson(case.action),
     };
     answer.cases.iter().map(case).collect()
 }

@@ -195,6 +195,23 @@ fn the_dialects_say_what_they_cannot() {
 }
 
 #[test]
+fn lint_names_the_way_that_stays_open() {
+    let output = with_facts(&["lint", "preset:tcpdump", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    let report = json(&output);
+    let findings = report["findings"].as_array().expect("a list");
+    let open = findings.iter().find(|finding| finding["id"] == "PLIM-S002").expect("socketcall");
+    assert_eq!((&open["severity"], &open["witness"]["syscall"]), (&json!("high"), &json!("socketcall")));
+    let table = out(&with_facts(&["lint", "preset:tcpdump"]));
+    assert!(
+        table.starts_with("PLIM-S002 high: socketcall on i386 still does what is refused as socket\n"),
+        "{table}"
+    );
+    let output = with_facts(&["lint", "preset:tcpdump", "--fail-on", "critical", "-q"]);
+    assert_eq!((output.status.code(), err(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
 fn completions_and_the_manual_come_from_one_definition() {
     for (what, expected) in
         [("bash", "complete -F"), ("zsh", "#compdef plim-seccomp"), ("fish", "complete -c"), ("man", ".TH")]
@@ -205,7 +222,9 @@ fn completions_and_the_manual_come_from_one_definition() {
         assert!(out(&output).contains("subset"), "{what}");
     }
     let help = out(&run(&["--help"]));
-    for verb in ["show", "eval", "compile", "disasm", "dump", "subset", "equal", "convert", "table"] {
+    for verb in
+        ["show", "lint", "eval", "diff", "compile", "disasm", "dump", "subset", "equal", "convert", "table"]
+    {
         assert!(help.contains(&format!("  {verb} ")), "{verb}: {help}");
         let output = run(&[verb, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{verb}");

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use plim_seccomp::exact;
+use plim_seccomp::witness::Witness;
 use plim_tools_common::args::{Format, Output};
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit::{self, OrStatus};
@@ -73,7 +74,7 @@ fn run(args: &Both, prove: Prover, holds: [&str; 2], fails: &str) -> anyhow::Res
                 Some(witness) => format!(
                     "does not hold: {a} {fails} {b} {}\n{}\n  {a}: {}\n  {b}: {}\n",
                     holds[1],
-                    shapes::Call::from(&witness.call),
+                    Witness::from(&witness.call),
                     witness.a,
                     witness.b
                 ),

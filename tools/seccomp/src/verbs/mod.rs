@@ -7,5 +7,6 @@ pub(crate) mod diff;
 pub(crate) mod disasm;
 pub(crate) mod dump;
 pub(crate) mod eval;
+pub(crate) mod lint;
 pub(crate) mod show;
 pub(crate) mod table;

@@ -14,7 +14,36 @@ use serde::de::{Error, Visitor};
 /// Reads calls; remembers the architecture, which seldom changes.
 #[derive(Default)]
 pub(super) struct Reader {
-    last: Option<(String, Arch)>,
+    last: Option<(String, Abi)>,
+}
+
+/// What a word for an architecture means.
+#[derive(Clone, Copy)]
+struct Abi {
+    /// The audit token.
+    token: u32,
+    /// The architecture, when the token is a known one's.
+    arch: Option<Arch>,
+}
+
+impl Abi {
+    /// A name, or an audit token in hexadecimal, as the witnesses of `subset` have it for unknown architectures.
+    fn from_word(word: &str) -> Option<Abi> {
+        let token = || u32::try_from(hexadecimal(word.as_bytes())?).ok();
+        match Arch::from_name(word) {
+            Some(arch) => Some(Abi { token: arch.audit_token(), arch: Some(arch) }),
+            None => token().map(|token| Abi { token, arch: Arch::from_audit_token(token, 0) }),
+        }
+    }
+
+    fn number(self, syscall: &str) -> Option<u32> {
+        Some(syscalls::number(self.arch?, syscall)?.0)
+    }
+
+    /// Whether the number can be one of this architecture's.
+    fn has(self, nr: u32) -> bool {
+        self.arch != Some(Arch::X32) || nr & X32_SYSCALL_BIT != 0
+    }
 }
 
 /// What one line says, before names are looked up.
@@ -43,18 +72,17 @@ impl Reader {
 
     /// The call, when it is right beyond doubt.
     fn quick(&self, said: &Said<'_>) -> Option<SeccompData> {
-        let (word, arch) = self.last.as_ref()?;
+        let (word, abi) = self.last.as_ref()?;
         if word.as_bytes() != said.arch? {
             return None;
         }
         let nr = match (said.nr, said.syscall) {
             (Some(nr), None) => u32::try_from(nr).ok()?,
-            (None, Some(name)) => syscalls::number(*arch, std::str::from_utf8(name).ok()?)?.0,
+            (None, Some(name)) => abi.number(std::str::from_utf8(name).ok()?)?,
             _ => return None,
         };
-        let right = *arch != Arch::X32 || nr & X32_SYSCALL_BIT != 0;
         let args = said.args.unwrap_or_default();
-        right.then_some(SeccompData { nr, arch: arch.audit_token(), ip: 0, args })
+        abi.has(nr).then_some(SeccompData { nr, arch: abi.token, ip: 0, args })
     }
 
     fn read_slowly(&mut self, line: &[u8]) -> anyhow::Result<SeccompData> {
@@ -83,25 +111,26 @@ impl Reader {
             }
         })?;
         reader.end().context("not JSON: more than one value on one line")?;
-        let arch = self.arch(&written.arch)?;
+        let abi = self.abi(&written.arch)?;
         let nr = match (written.nr, &written.syscall) {
             (Some(nr), None) => nr.0,
             (nr, Some(name)) => {
-                let number = syscalls::number(arch, name).with_context(|| {
-                    let hint = nearest::hint(name, syscalls::names(arch));
-                    format!("/syscall: found {name:?}, expected a system call of {}{hint}", arch.name())
+                let number = abi.number(name).with_context(|| {
+                    let hint = abi.arch.map(|arch| nearest::hint(name, syscalls::names(arch)));
+                    let hint = hint.unwrap_or_default();
+                    format!("/syscall: found {name:?}, expected a system call of {}{hint}", written.arch)
                 })?;
                 if let Some(nr) = nr
-                    && nr.0 != number.0
+                    && nr.0 != number
                 {
-                    bail!("/nr: found {}, but {name} is {number} on {}", nr.0, arch.name());
+                    bail!("/nr: found {}, but {name} is {number} on {}", nr.0, written.arch);
                 }
-                number.0
+                number
             }
             (None, None) => bail!("found neither nr nor syscall, expected one of them"),
         };
         ensure!(
-            arch != Arch::X32 || nr & X32_SYSCALL_BIT != 0,
+            abi.has(nr),
             "/nr: found {nr}, expected a number of x32, which has bit 30 ({})",
             nr | X32_SYSCALL_BIT
         );
@@ -110,16 +139,16 @@ impl Reader {
         for (place, value) in args.iter_mut().zip(&written.args) {
             *place = value.0;
         }
-        Ok(SeccompData { nr, arch: arch.audit_token(), ip: 0, args })
+        Ok(SeccompData { nr, arch: abi.token, ip: 0, args })
     }
 
-    fn arch(&mut self, word: &str) -> anyhow::Result<Arch> {
-        let arch = Arch::from_name(word).with_context(|| {
+    fn abi(&mut self, word: &str) -> anyhow::Result<Abi> {
+        let abi = Abi::from_word(word).with_context(|| {
             let hint = nearest::hint(word, Arch::all().map(Arch::name));
             format!("/arch: found {word:?}, expected an architecture{hint}")
         })?;
-        self.last = Some((word.to_owned(), arch));
-        Ok(arch)
+        self.last = Some((word.to_owned(), abi));
+        Ok(abi)
     }
 }
 
@@ -337,6 +366,7 @@ mod tests {
             (r#"{"arch":"x86_64","syscall":"socket"}"#, call(41, [0; 6])),
             (r#"{"arch":"x86_64","syscall":"socket","nr":41}"#, call(41, [0; 6])),
             (r#"{"arch":"x32","nr":1073741865}"#, call(41 | X32_SYSCALL_BIT, [0; 6])),
+            (r#"{"arch":"0xc000003e","syscall":"read"}"#, call(0, [0; 6])),
             ("{\"\\u0061rch\":\"x86_64\",\"nr\":7}\r", call(7, [0; 6])),
         ] {
             assert_eq!(twice(line), expected, "{line}");

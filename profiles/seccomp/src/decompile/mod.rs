@@ -296,7 +296,7 @@ impl Tail {
         let ranges = store.numbers(of_arch)?;
         let one = |store: &Store, rest: Diagram| store.verdicts(rest).iter().next().copied();
         // The last range within the architecture's numbers.
-        let tail = ranges.iter().filter(|range| range.first <= last && range.last >= base).next_back();
+        let tail = ranges.iter().rfind(|range| range.first <= last && range.last >= base);
         let (end, highest) = match tail {
             Some(range) => (one(store, range.rest), range.first.max(base).saturating_sub(1)),
             None => (None, base),

@@ -13,7 +13,6 @@ pub mod inspect;
 pub mod isolation;
 pub mod lifecycle;
 pub mod seccomp_live;
-pub mod trace;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -33,7 +32,6 @@ pub const ALL: &[Suite] = &[
     inspect::SUITE,
     diff::SUITE,
     exercise::SUITE,
-    trace::SUITE,
     docker::SUITE,
     cleanup::SUITE,
 ];

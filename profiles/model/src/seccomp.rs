@@ -29,14 +29,14 @@ pub struct SeccompFilter {
     pub sha256: String,
     /// `SECCOMP_FILTER_FLAG_LOG` was set (PTRACE_SECCOMP_GET_METADATA); other flags are not readable.
     pub log: Observed<bool>,
-    /// What the filter does, summarised per architecture.
+    /// What the filter does, summarised per architecture; empty where it could not be decided.
     #[serde(default)]
     pub summary: Vec<SeccompArchSummary>,
 }
 
 /// How one filter treats the system calls of one architecture.
 ///
-/// Each count is a number of system calls of that architecture's table, judged over the probed argument values, so
+/// Each count is a number of system calls of that architecture's table, judged over all arguments, so
 /// `allowed + refused + conditional` is the size of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SeccompArchSummary {

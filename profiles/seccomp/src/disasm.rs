@@ -1,6 +1,5 @@
 //! Filters as text, with the names of architectures, calls, arguments and actions.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::action::Action;
@@ -65,14 +64,6 @@ fn states(program: &Program) -> Vec<Option<Known>> {
         }
     }
     known
-}
-
-/// The audit tokens that the filter compares the architecture with.
-pub(crate) fn tokens(program: &Program) -> BTreeSet<u32> {
-    let compares = |(insn, state): &(&Insn, Option<Known>)| {
-        insn.code & 0x0f == 5 && insn.code != JMP_JA && state.is_some_and(|state| state.a == Holds::Arch)
-    };
-    program.instructions().iter().zip(states(program)).filter(compares).map(|(insn, _)| insn.k).collect()
 }
 
 fn join(a: Known, b: Known) -> Known {

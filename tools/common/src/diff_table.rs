@@ -269,6 +269,7 @@ mod tests {
             syscall: name.to_owned(),
             number,
             when: None,
+            cases: Some(vec![plim_seccomp::diagram::Case::default()]),
             before: Action::Allow,
             after: Action::Errno(Errno::EPERM),
             witness,

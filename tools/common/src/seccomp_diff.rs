@@ -40,7 +40,7 @@ pub const OTHERS: &str = "other architectures";
 /// A change of one verdict.
 pub fn change(change: ExactChange) -> Change {
     let effect = change.effect();
-    let ExactChange { arch, syscall, number, when, before, after, witness } = change;
+    let ExactChange { arch, syscall, number, when, before, after, witness, .. } = change;
     let path = match arch {
         Some(arch) => format!("/seccomp/{}/{}", arch.scmp_name(), plim_model::json::escape(&syscall)),
         None => "/seccomp/other_architectures".to_owned(),

@@ -10,7 +10,6 @@ use plim_runtime::{RuntimeError, Stdio};
 use plim_tools_common::output;
 
 use crate::options::Options;
-use crate::tracing;
 
 /// Docker's status for "docker run itself failed".
 pub(crate) const LAUNCHER_FAILED: u8 = 125;
@@ -56,11 +55,7 @@ pub(crate) fn foreground(config: &ContainerConfig, options: &Options) -> Result<
         check_place(path)?;
     }
     let stdio = if options.interactive { Stdio::inherit() } else { Stdio::without_input() };
-    let stdio = tracing::stdio(options, stdio)?;
-    // Loaded before anything is made: then a kernel or a caller that cannot trace costs nothing.
-    let prepared = if options.trace { Some(tracing::Prepared::new(options)?) } else { None };
     let created = plim_runtime::create(config, stdio)?;
-    let tracing = prepared.map(|prepared| prepared.attach(config, created.pid())).transpose()?;
     let running = match &options.snapshot {
         None => created.start()?,
         Some(path) => {
@@ -72,11 +67,7 @@ pub(crate) fn foreground(config: &ContainerConfig, options: &Options) -> Result<
             running
         }
     };
-    let exit = running.wait()?;
-    if let Some(tracing) = tracing {
-        tracing.end()?;
-    }
-    Ok(exit.code())
+    Ok(running.wait()?.code())
 }
 
 fn snapshot(config: &ContainerConfig, pid: plim_model::HostPid) -> Result<Snapshot> {

@@ -18,7 +18,6 @@ mod options;
 mod profile;
 mod security;
 mod sizes;
-mod tracing;
 mod users;
 mod volumes;
 mod world;

@@ -8,7 +8,6 @@ mod table;
 pub use table::ConstantSet;
 
 use crate::arch::Arch;
-use crate::arguments;
 
 /// One set: exclusive values in the bits of `field`, flags in the others.
 struct Row {
@@ -156,25 +155,6 @@ pub fn nearest(set: ConstantSet, text: &str) -> Option<&'static str> {
 /// A number as a reader wants it: small ones in decimal, large ones (mostly bit sets) in hexadecimal.
 pub fn plain(value: u64) -> String {
     if value < 4096 { value.to_string() } else { format!("{value:#x}") }
-}
-
-/// A value as text: `AF_VSOCK (40)`, `40`, `0x7e020000`.
-pub(crate) fn text(syscall: &str, argument: u8, value: u64) -> String {
-    let set = arguments::of(syscall).get(usize::from(argument)).and_then(|a| a.set);
-    match set.and_then(|set| name(set, value)) {
-        Some(name) => format!("{name} ({})", plain(value)),
-        None => plain(value),
-    }
-}
-
-/// A mask as text: the names of its bits, when they all have one.
-pub(crate) fn mask_text(syscall: &str, argument: u8, bits: u64) -> String {
-    let set = arguments::of(syscall).get(usize::from(argument)).and_then(|a| a.set);
-    match set.and_then(|set| mask(set, bits)) {
-        Some(names) if names.contains('|') => format!("({})", names.replace('|', " | ")),
-        Some(name) => name,
-        None => format!("{bits:#x}"),
-    }
 }
 
 #[cfg(test)]

@@ -121,18 +121,6 @@ fn texts_are_read() {
 }
 
 #[test]
-fn values_of_calls_as_text() {
-    assert_eq!(text("socket", 0, 40), "AF_VSOCK (40)");
-    assert_eq!(text("socket", 2, 40), "40");
-    assert_eq!(text("socket", 0, 1 << 40), "0x10000000000");
-    assert_eq!(text("personality", 0, 0xffff_ffff), "query (0xffffffff)");
-    assert_eq!(mask_text("clone", 0, 0x4002_0000), "(CLONE_NEWNS | CLONE_NEWNET)");
-    assert_eq!(mask_text("clone", 0, 0x1000_0000), "CLONE_NEWUSER");
-    assert_eq!(mask_text("clone", 0, 0x1000_0001), "0x10000001");
-    assert_eq!(mask_text("read", 1, 0x40), "0x40");
-}
-
-#[test]
 fn sets_of_one_architecture_say_so() {
     assert!(ConstantSet::AddressFamily.holds_on(Arch::Mips));
     assert!(!ConstantSet::OpenFlags.holds_on(Arch::Aarch64));

@@ -87,14 +87,34 @@ impl Arena {
         let (nodes, leaves) = (self.nodes.len(), self.leaves.len());
         let result = run(self);
         if result.is_err() {
-            self.nodes.truncate(nodes);
-            for leaf in self.leaves.drain(leaves..) {
-                self.leaf_ids.remove(&leaf);
-            }
-            self.cache.fill([NOTHING; 4]);
-            self.rebuild(self.table.len());
+            self.forget(nodes, leaves);
         }
         result
+    }
+
+    /// Takes away the newest nodes and leaves, all but so many.
+    fn forget(&mut self, nodes: usize, leaves: usize) {
+        for leaf in self.leaves.drain(leaves..) {
+            self.leaf_ids.remove(&leaf);
+        }
+        let mask = self.table.len() - 1;
+        // The newest first, so that no later one was put behind a slot that becomes free.
+        while self.nodes.len() > nodes {
+            let Some(node) = self.nodes.pop() else { break };
+            let mut slot = slot(node.level, node.zero, node.one) & mask;
+            while self.table[slot] as usize != self.nodes.len() {
+                slot = (slot + 1) & mask;
+            }
+            self.table[slot] = NOTHING;
+        }
+        // A leaf that is gone can come back under another number.
+        for entry in &mut self.cache {
+            let gone =
+                |id: u32| if id & LEAF == 0 { id as usize >= nodes } else { (id ^ LEAF) as usize >= leaves };
+            if entry.iter().any(|id| gone(*id)) {
+                *entry = [NOTHING; 4];
+            }
+        }
     }
 
     /// The same with at most so many new nodes.
@@ -191,15 +211,8 @@ impl Arena {
     }
 
     fn grow(&mut self) {
-        self.rebuild(self.table.len() * 2);
-        if self.cache.len() < LARGEST_CACHE.min(self.table.len()) {
-            self.cache = vec![[NOTHING; 4]; self.cache.len() * 2];
-        }
-    }
-
-    fn rebuild(&mut self, size: usize) {
-        let mask = size - 1;
-        let mut table = vec![NOTHING; size];
+        let mask = self.table.len() * 2 - 1;
+        let mut table = vec![NOTHING; mask + 1];
         for (id, node) in (0u32..).zip(&self.nodes) {
             let mut slot = slot(node.level, node.zero, node.one) & mask;
             while table[slot] != NOTHING {
@@ -208,6 +221,9 @@ impl Arena {
             table[slot] = id;
         }
         self.table = table;
+        if self.cache.len() < LARGEST_CACHE.min(self.table.len()) {
+            self.cache = vec![[NOTHING; 4]; self.cache.len() * 2];
+        }
     }
 
     /// `then` where `condition` holds, `otherwise` elsewhere.

@@ -35,7 +35,7 @@ impl Case {
 /// Most cases, and most values of one argument that are told apart while they are looked for.
 const MOST: usize = 24;
 /// Most nodes for one order of the arguments; a condition that has words needs far fewer.
-const MOST_NODES: usize = 1 << 15;
+const MOST_NODES: usize = 1 << 13;
 
 impl Store {
     /// The calls whose answer is one that is wanted, as cases of which at least one holds; none at all where no call gets one. `rest` is
@@ -67,14 +67,19 @@ pub(super) fn of_condition(arena: &mut Arena, condition: Id, arch: Arch) -> Opti
     }
     let lanes = lanes(arena, condition);
     let orders = orders(&lanes);
-    let found = orders.into_iter().filter_map(|order| {
-        let cases = arena.attempt_small(MOST_NODES, |arena| in_order(arena, condition, arch, &order));
-        cases.ok().flatten()
-    });
-    found.min_by_key(|cases| {
-        let length = |case: &Case| 1 + case.terms.iter().map(|term| term.test.length()).sum::<usize>();
-        cases.iter().map(length).sum::<usize>()
-    })
+    let length = |cases: &[Case]| {
+        cases
+            .iter()
+            .map(|case| 1 + case.terms.iter().map(|term| term.test.length()).sum::<usize>())
+            .sum::<usize>()
+    };
+    let mut best: Option<Vec<Case>> = None;
+    for order in orders {
+        // What is too much in one order compares arguments with each other, and is too much in any.
+        let found = arena.attempt_small(MOST_NODES, |arena| in_order(arena, condition, arch, &order)).ok()?;
+        best = found.into_iter().chain(best).min_by_key(|cases| length(cases));
+    }
+    best
 }
 
 /// The lanes that a condition looks at.

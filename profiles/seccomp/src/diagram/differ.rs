@@ -51,6 +51,18 @@ impl Store {
         self.without(difference, tokens, word::ARCH_LEVELS)
     }
 
+    /// The difference for calls with this token, and none elsewhere.
+    pub(crate) fn difference_only(
+        &mut self,
+        difference: Difference,
+        token: u32,
+    ) -> Result<Difference, Undecided> {
+        let elsewhere = self.without(difference, &BTreeSet::from([token]), word::ARCH_LEVELS)?;
+        let mut only =
+            |whole: Leaf, rest: Leaf| if rest == Leaf::Truth(false) { whole } else { Leaf::Truth(false) };
+        Ok(Difference(self.arena.attempt(|arena| arena.join(difference.0, elsewhere.0, &mut only))?))
+    }
+
     /// Of a difference that is of one token: what is left for the numbers that belong to `arch` and have no name there.
     pub(crate) fn unnamed_difference(
         &mut self,

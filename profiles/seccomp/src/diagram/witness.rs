@@ -29,18 +29,19 @@ pub(super) fn find(arena: &Arena, root: Id, wanted: &dyn Fn(Leaf) -> bool) -> Op
     if !leads_to(arena, root, wanted, &mut leads) {
         return None;
     }
-    let mut calls = Arch::all().flat_map(|arch| {
-        let mut numbers: Vec<u32> = syscalls::calls(arch).map(|(_, nr)| nr.0).collect();
-        numbers.sort_unstable();
-        numbers.into_iter().map(move |nr| SeccompData {
-            arch: arch.audit_token(),
-            nr,
-            ..SeccompData::default()
-        })
-    });
-    let named = calls.find_map(|call| {
-        let rest = rest(arena, root, &call);
-        leads_to(arena, rest, wanted, &mut leads).then_some((call, rest))
+    let named = Arch::all().find_map(|arch| {
+        let call = SeccompData { arch: arch.audit_token(), ..SeccompData::default() };
+        let of_arch = rest(arena, root, &call, word::ARCH_LEVELS.end);
+        leads_to(arena, of_arch, wanted, &mut leads).then_some(())?;
+        let mut best = None;
+        for (_, nr) in syscalls::calls(arch) {
+            let call = SeccompData { nr: nr.0, ..call };
+            let rest = rest(arena, of_arch, &call, word::ARGUMENT_LEVELS);
+            if best.is_none_or(|(known, _)| call.nr < known) && leads_to(arena, rest, wanted, &mut leads) {
+                best = Some((call.nr, rest));
+            }
+        }
+        best.map(|(nr, rest)| (SeccompData { nr, ..call }, rest))
     });
     let (call, id) = named.unwrap_or((SeccompData::default(), root));
     fill(arena, id, call, wanted, &mut leads)
@@ -87,11 +88,11 @@ fn fill(
     Some(SeccompData { args: [a, b, c, d, e, f], ip, ..call })
 }
 
-/// What is left for the token and number of `call`.
-fn rest(arena: &Arena, root: Id, call: &SeccompData) -> Id {
+/// What is left for what the levels before `end` ask of `call`.
+fn rest(arena: &Arena, root: Id, call: &SeccompData, end: u32) -> Id {
     let answers = Answers::of(call);
     let mut id = root;
-    while let Some(node) = arena.as_node(id).filter(|node| node.level < word::ARGUMENT_LEVELS) {
+    while let Some(node) = arena.as_node(id).filter(|node| node.level < end) {
         id = if answers.bit(node.level) { node.one } else { node.zero };
     }
     id

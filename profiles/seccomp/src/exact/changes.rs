@@ -26,6 +26,9 @@ pub struct ExactChange {
     /// The condition on its arguments, `None` for every call; see [`condition`]. Where no comparison of single arguments says it, an
     /// example: `for example arg0 == 0x10`.
     pub when: Option<String>,
+    /// The same as comparisons, of which one case holds; `None` where no comparison of single arguments says it, and for calls without an
+    /// architecture.
+    pub cases: Option<Vec<Case>>,
     /// The first filter's answer.
     pub before: Action,
     /// The second filter's answer.
@@ -79,11 +82,11 @@ pub fn diff(store: &mut Store, a: Diagram, b: Diagram, names: bool) -> Result<Ve
     }
     let foreign = tokens.iter().filter(|token| Arch::from_audit_token(**token, 0).is_none());
     for token in foreign {
-        let left = rows.store.difference_at(difference, *token, None);
-        rows.of_others(left, false)?;
+        let only = rows.store.difference_only(difference, *token)?;
+        rows.of_others(only, false);
     }
     let left = rows.store.difference_elsewhere(difference, &tokens)?;
-    rows.of_others(left, true)?;
+    rows.of_others(left, true);
     Ok(rows.found)
 }
 
@@ -135,8 +138,8 @@ impl Rows<'_> {
         }
         for ((before, after), cases, example) in self.parts(rest, arch) {
             let witness = SeccompData { nr, arch: arch.audit_token(), ..example };
-            let when = match cases {
-                Some(cases) => condition(&cases, arch, name, self.names),
+            let when = match &cases {
+                Some(cases) => condition(cases, arch, name, self.names),
                 None => Some(for_example(&witness)),
             };
             self.found.push(ExactChange {
@@ -144,6 +147,7 @@ impl Rows<'_> {
                 syscall: name.to_owned(),
                 number: nr,
                 when,
+                cases,
                 before,
                 after,
                 witness,
@@ -169,7 +173,7 @@ impl Rows<'_> {
     }
 
     /// One row for each pair of answers of calls whose architecture has no name here; `several`: of more than one token.
-    fn of_others(&mut self, left: Difference, several: bool) -> Result<(), Undecided> {
+    fn of_others(&mut self, left: Difference, several: bool) {
         for pair in self.store.pairs(left) {
             let Some(witness) = self.store.difference_witness(left, |before, after| (before, after) == pair)
             else {
@@ -185,12 +189,12 @@ impl Rows<'_> {
                 syscall: UNNAMED.to_owned(),
                 number: witness.nr,
                 when,
+                cases: None,
                 before: pair.0,
                 after: pair.1,
                 witness,
             });
         }
-        Ok(())
     }
 }
 

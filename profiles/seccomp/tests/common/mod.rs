@@ -1,6 +1,8 @@
 //! What the integration tests share: random profiles, calls at the boundaries of their rules, honest skips.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod programs;
+
 use plim_model::{Capability, CapabilitySet};
 use plim_seccomp::resolve::{Call, EnosysAbove, Facts, KernelVersion, Resolved, resolve};
 use plim_seccomp::{Arch, SyscallNr, dialect, presets, syscalls};

@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint bench kernels demo install uninstall clean FORCE
+.PHONY: help setup build test prove lint bench kernels demo install uninstall clean FORCE
 MAKEFLAGS += --no-print-directory
 
 PREFIX ?= /usr/local
@@ -52,6 +52,10 @@ test: ## set up, lint and run every test: unit, table, end to end on this kernel
 checked: FORCE
 	@policy-tests/setup/test.sh $(ONLY)
 
+prove: ## what `make test` proves, at full length: each promise broken on purpose, ten million calls asked of this kernel
+	@policy-tests/setup/setup.sh test
+	@policy-tests/setup/test.sh prove calls
+
 lint: ## formatting, clippy, shellcheck, cargo-deny
 	@policy-tests/setup/lint.sh
 
@@ -94,6 +98,8 @@ release: FORCE
 	@install -d $(TARGET_DIR)/release && ln -f $(addprefix $(RELEASE)/,$(TOOLS)) $(TARGET_DIR)/release/
 unit: FORCE
 	@cargo test $(CARGO_FLAGS) --workspace --no-fail-fast -- $(UNIT_FLAGS)
+live: FORCE
+	@cargo test $(CARGO_FLAGS) -p plim-seccomp --test live -- --nocapture rules_diagram_program_and_kernel_agree
 clippy: FORCE
 	@cargo clippy --quiet $(CARGO_FLAGS) --workspace --all-targets -- $(CLIPPY_FLAGS)
 limits-tests: FORCE # prints the program; built as the unit tests are

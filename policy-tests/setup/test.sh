@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every test, in the order of what is cheap to break: test.sh [STEP…] (lint unit plim runc prove kernel; default: all)
+# Every test, in the order of what is cheap to break: test.sh [STEP…]
+# (lint unit plim runc prove kernel; default: these; and: calls, the seccomp proof at full length)
 #
 # A failing step does not keep the next ones from running. The last line is the total, `N passed, N failed,
 # N skipped`: a lint counts as one test, a unit test as one, a test of the end-to-end suite as one per launcher and
@@ -103,6 +104,21 @@ prove() {
 	if programs; then suite prove plim-suite --launcher both --prove $expect; else count 0 1 0; fi
 }
 
+calls() {
+	begin 'rules, diagrams, compiled filters and this kernel agree on ten million calls'
+	local status sums
+	PLIM_PROVE_CALLS=${CALLS:-10000000} make live 2>&1 | tee "$work/calls"
+	status=${PIPESTATUS[0]}
+	sums=$(sed -n -E 's/^test result: [a-zA-Z]+\. ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*/\1 \2 \3/p' "$work/calls")
+	read -r p f s <<<"${sums:-0 0 0}"
+	if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+	if [ "$p" -eq 0 ] && [ "$f" -eq 0 ]; then
+		echo 'calls: ran no test' >&2
+		f=1
+	fi
+	count "$p" "$f" "$s"
+}
+
 kernel() {
 	begin 'end to end on Linux 6.1 in a virtual machine, pure cgroup v2'
 	local limits
@@ -114,9 +130,9 @@ kernel() {
 
 for step in "${steps[@]}"; do
 	case $step in
-	lint | unit | plim | runc | prove | kernel) "$step" ;;
+	lint | unit | plim | runc | prove | calls | kernel) "$step" ;;
 	*)
-		echo "test.sh: unknown step \"$step\"; known: lint unit plim runc prove kernel" >&2
+		echo "test.sh: unknown step \"$step\"; known: lint unit plim runc prove calls kernel" >&2
 		exit 2
 		;;
 	esac

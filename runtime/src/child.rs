@@ -207,7 +207,16 @@ fn enter_time_namespace(offsets: Option<TimeOffsets>) -> Result<()> {
         let (monotonic, boottime) = (offsets.monotonic, offsets.boottime);
         let text =
             format!("monotonic {} {}\nboottime {} {}\n", monotonic.0, monotonic.1, boottime.0, boottime.1);
-        procfs.write(&format!("{own}/timens_offsets"), text.as_bytes())?;
+        procfs.write(&format!("{own}/timens_offsets"), text.as_bytes()).map_err(|error| match error {
+            RuntimeError::System { errno: libc::ERANGE, .. } => RuntimeError::refused(
+                format!(
+                    "move the container's clocks by {} s (monotonic) and {} s (boottime)",
+                    monotonic.0, boottime.0
+                ),
+                "one of them would be before 0, or more than 146 years after it",
+            ),
+            other => other,
+        })?;
     }
     let path = format!("/proc/{own}/ns/time_for_children");
     let made = nix::fcntl::open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())

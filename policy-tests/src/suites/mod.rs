@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod isolation;
 pub mod lifecycle;
 pub mod seccomp_live;
+pub mod trace;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -32,6 +33,7 @@ pub const ALL: &[Suite] = &[
     inspect::SUITE,
     diff::SUITE,
     exercise::SUITE,
+    trace::SUITE,
     docker::SUITE,
     cleanup::SUITE,
 ];

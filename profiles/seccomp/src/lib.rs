@@ -14,6 +14,7 @@ pub mod bpf;
 pub mod compile;
 pub mod condition;
 pub mod constants;
+pub mod decompile;
 pub mod diagram;
 pub mod dialect;
 pub mod disasm;

@@ -3,7 +3,8 @@
 mod common;
 
 use plim_seccomp::bpf::Program;
-use plim_seccomp::compile::{CompileError, compile};
+use plim_seccomp::diagram::Store;
+use plim_seccomp::{Arch, analyse, dialect, disasm, interpret};
 use plim_seccomp::diagram::Store;
 use plim_seccomp::resolve::resolve;
 use plim_seccomp::{Arch, analyse, dialect, disasm, interpret};
@@ -33,6 +34,35 @@ proptest! {
             prop_assert!(summary.allowed + summary.refused + summary.conditional > 300);
         }
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Compiled, read back and written as a profile again, a profile means what it meant; and a filter that is compiled from its own
+    /// meaning keeps it.
+    #[test]
+    fn there_and_back((json, facts) in common::profile()) {
+        let written = dialect::parse(json.as_bytes()).unwrap();
+        let Ok(Some(resolved)) = resolve(&written, &facts) else { return Ok(()) };
+        let Ok(program) = compile(&resolved) else { return Ok(()) };
+        let mut store = Store::new();
+        let diagram = store.of_program(&program).unwrap();
+        // Proven inside; a filter in its shortest form is compiled to itself.
+        let again = from_diagram(&mut store, diagram, None).unwrap();
+        prop_assert_eq!(&again, &program);
+        let back = decompile(&mut store, diagram, Some(facts.arch)).unwrap();
+        prop_assert_eq!(back.is_exact(), back.reasons.is_empty());
+        let from_back = common::resolved(&back.profile.to_string(), &back.facts());
+        let meaning = store.of_resolved(&from_back).unwrap();
+        prop_assert_eq!(meaning == diagram, back.is_exact(), "{:?}\n{}", back.reasons, json);
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn ocis_form_means_the_same((json, facts) in common::profile()) {

@@ -18,6 +18,7 @@ typedef short __s16;
 typedef int __s32;
 typedef long long __s64;
 typedef _Bool bool;
+enum { false = 0, true = 1 };
 
 #define NULL ((void *)0)
 #define SEC(name) __attribute__((section(name), used))
@@ -56,6 +57,7 @@ static long (*bpf_probe_read_user)(void *to, __u32 size, const void *from) = (vo
 static long (*bpf_probe_read_kernel)(void *to, __u32 size, const void *from) = (void *)113;
 static long (*bpf_probe_read_user_str)(void *to, __u32 size, const void *from) = (void *)114;
 static long (*bpf_probe_read_kernel_str)(void *to, __u32 size, const void *from) = (void *)115;
+static long (*bpf_get_current_comm)(void *to, __u32 size) = (void *)16;
 static __u64 (*bpf_ktime_get_boot_ns)(void) = (void *)125;
 static long (*bpf_seq_write)(void *seq, const void *data, __u32 size) = (void *)127;
 static long (*bpf_ringbuf_output)(void *ring, void *data, __u64 size, __u64 flags) = (void *)130;

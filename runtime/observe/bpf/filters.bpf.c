@@ -47,7 +47,6 @@ struct seccomp_filter {
 	struct bpf_prog *prog;
 };
 struct seccomp {
-	int mode;
 	struct seccomp_filter *filter;
 };
 struct task_struct {
@@ -73,9 +72,11 @@ struct told {
 	__u32 attempt;
 	__u32 status;
 	__u32 filters;
-	__u32 mode;
+	__u32 zero;
+	/* The address of the newest filter: names the stack as long as one task stands on it. */
+	__u64 newest;
 };
-_Static_assert(sizeof(struct told) == 24, "told is read by filters/iterator.rs");
+_Static_assert(sizeof(struct told) == 32, "told is read by filters/iterator.rs");
 
 struct head {
 	__u32 attempt;
@@ -150,8 +151,8 @@ int filters(struct bpf_iter__task *ctx)
 	told.tid = tid;
 	told.tgid = task->tgid;
 	told.attempt = ++to->head.attempt;
-	told.mode = task->seccomp.mode;
 	newest = task->seccomp.filter;
+	told.newest = (__u64)newest;
 	filter = newest;
 	for (int i = 0; i < FILTERS && filter; i++) {
 		told.status = copy(to, filter);

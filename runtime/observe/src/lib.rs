@@ -164,6 +164,11 @@ pub fn declared_seccomp(selected: &Selected) -> Observed<serde_json::Value> {
     })
 }
 
+/// The security modules that are active, in the kernel's order.
+pub fn security_modules() -> Observed<Vec<String>> {
+    lsm::active()
+}
+
 /// Takes a snapshot, comparing namespaces with the running containers of every engine that can be asked.
 ///
 /// Needs no privilege; what the caller may not read is unknown. CAP_SYS_PTRACE opens what lies behind the target's

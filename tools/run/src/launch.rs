@@ -10,6 +10,7 @@ use plim_runtime::{RuntimeError, Stdio};
 use plim_tools_common::output;
 
 use crate::options::Options;
+use crate::tracing;
 
 /// Docker's status for "docker run itself failed".
 pub(crate) const LAUNCHER_FAILED: u8 = 125;
@@ -55,7 +56,11 @@ pub(crate) fn foreground(config: &ContainerConfig, options: &Options) -> Result<
         check_place(path)?;
     }
     let stdio = if options.interactive { Stdio::inherit() } else { Stdio::without_input() };
+    let stdio = tracing::stdio(options, stdio)?;
+    // Loaded before anything is made: then a kernel or a caller that cannot trace costs nothing.
+    let prepared = if options.trace { Some(tracing::Prepared::new(options)?) } else { None };
     let created = plim_runtime::create(config, stdio)?;
+    let tracing = prepared.map(|prepared| prepared.attach(config, created.pid())).transpose()?;
     let running = match &options.snapshot {
         None => created.start()?,
         Some(path) => {
@@ -67,7 +72,11 @@ pub(crate) fn foreground(config: &ContainerConfig, options: &Options) -> Result<
             running
         }
     };
-    Ok(running.wait()?.code())
+    let exit = running.wait()?;
+    if let Some(tracing) = tracing {
+        tracing.end()?;
+    }
+    Ok(exit.code())
 }
 
 fn snapshot(config: &ContainerConfig, pid: plim_model::HostPid) -> Result<Snapshot> {

@@ -18,6 +18,7 @@ mod options;
 mod profile;
 mod security;
 mod sizes;
+mod tracing;
 mod users;
 mod volumes;
 mod world;

@@ -282,6 +282,29 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", help_heading = LOOKING, conflicts_with_all = ["print_spec", "detach"])]
     pub(crate) snapshot: Option<PathBuf>,
 
+    /// Report the container's refused calls and the reason for each when it ends (needs CAP_BPF and CAP_PERFMON)
+    #[arg(long, help_heading = LOOKING, conflicts_with_all = ["print_spec", "detach"])]
+    pub(crate) trace: bool,
+
+    /// How they are reported: table, json, or jsonl as they happen
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "table", help_heading = LOOKING)]
+    pub(crate) trace_format: plim_trace::report::Format,
+
+    /// Write the report to FILE; - is standard output, and the container's then goes to standard error [default: standard
+    /// error]
+    #[arg(long, value_name = "FILE", help_heading = LOOKING, requires = "trace")]
+    pub(crate) trace_output: Option<PathBuf>,
+
+    // What `plim trace -- COMMAND` passes on.
+    #[arg(long, hide = true, requires = "trace")]
+    pub(crate) trace_live: bool,
+    #[arg(long, hide = true, requires = "trace")]
+    pub(crate) trace_times: bool,
+    #[arg(long, hide = true, requires = "trace", value_delimiter = ',', value_parser = plim_trace::options::kind)]
+    pub(crate) trace_cause: Vec<plim_trace::cause::Kind>,
+    #[arg(long, hide = true, requires = "trace", value_delimiter = ',', value_parser = plim_trace::options::syscall)]
+    pub(crate) trace_syscall: Vec<String>,
+
     /// Print the container as an OCI config.json and do not run it
     #[arg(long, help_heading = LOOKING)]
     pub(crate) print_spec: bool,
@@ -295,8 +318,24 @@ const LIMITS: &str = "Limits";
 const LOOKING: &str = "Looking from outside";
 
 /// What may be given beside `--bundle`: the rest is the bundle's to say.
-pub(crate) const BESIDE_BUNDLE: [&str; 9] =
-    ["bundle", "name", "detach", "interactive", "rm", "cgroup_parent", "snapshot", "print_spec", "help"];
+pub(crate) const BESIDE_BUNDLE: [&str; 16] = [
+    "bundle",
+    "name",
+    "detach",
+    "interactive",
+    "rm",
+    "cgroup_parent",
+    "snapshot",
+    "print_spec",
+    "help",
+    "trace",
+    "trace_format",
+    "trace_output",
+    "trace_live",
+    "trace_times",
+    "trace_cause",
+    "trace_syscall",
+];
 
 #[cfg(test)]
 mod tests {

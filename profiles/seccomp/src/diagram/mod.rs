@@ -14,6 +14,7 @@ mod cases;
 mod classes;
 mod differ;
 mod hash;
+mod installed;
 mod restrict;
 mod rules;
 mod shape;
@@ -27,6 +28,7 @@ use std::collections::BTreeSet;
 
 use crate::action::Action;
 use crate::bpf::Program;
+use crate::installed::{Installed, Meaning};
 use crate::interpret::SeccompData;
 use crate::resolve::Resolved;
 use arena::{Arena, Exceeded, Id, Leaf};
@@ -141,6 +143,20 @@ impl Store {
     /// [`Undecided`] when the budget does not suffice.
     pub fn of_resolved(&mut self, resolved: &Resolved) -> Result<Diagram, Undecided> {
         Ok(Diagram(self.arena.attempt(|arena| rules::of_resolved(arena, resolved))?))
+    }
+
+    /// The answers of a profile as an engine installs it: what [`Installed::decide`] says.
+    ///
+    /// # Errors
+    /// [`Undecided`] when the budget does not suffice.
+    pub fn of_installed(&mut self, installed: &Installed) -> Result<Diagram, Undecided> {
+        match installed.meaning() {
+            Meaning::Off => Ok(self.constant(Action::Allow)),
+            Meaning::Written(resolved) => self.of_resolved(resolved),
+            Meaning::Engine(function) => {
+                Ok(Diagram(self.arena.attempt(|arena| installed::of_function(arena, function))?))
+            }
+        }
     }
 
     /// The answer to one call.

@@ -161,9 +161,9 @@ fn holds(arena: &mut Arena, arch: Arch, condition: &Condition) -> Result<Id, Exc
     }
 }
 
-type Bit<'a> = &'a mut dyn FnMut(&mut Arena, u32) -> Result<Id, Exceeded>;
+pub(super) type Bit<'a> = &'a mut dyn FnMut(&mut Arena, u32) -> Result<Id, Exceeded>;
 
-fn masked(arena: &mut Arena, bit: Bit<'_>, mask: u64, value: u64) -> Result<Id, Exceeded> {
+pub(super) fn masked(arena: &mut Arena, bit: Bit<'_>, mask: u64, value: u64) -> Result<Id, Exceeded> {
     if value & !mask != 0 {
         return Ok(FALSE);
     }
@@ -175,7 +175,7 @@ fn masked(arena: &mut Arena, bit: Bit<'_>, mask: u64, value: u64) -> Result<Id, 
     Ok(all)
 }
 
-fn exceeds(arena: &mut Arena, bit: Bit<'_>, value: u64, or_equal: bool) -> Result<Id, Exceeded> {
+pub(super) fn exceeds(arena: &mut Arena, bit: Bit<'_>, value: u64, or_equal: bool) -> Result<Id, Exceeded> {
     let mut found = if or_equal { TRUE } else { FALSE };
     for index in 0..64 {
         let id = bit(arena, index)?;

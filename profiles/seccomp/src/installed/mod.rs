@@ -176,7 +176,6 @@ impl Installed {
         self.notes.iter().filter(|note| note.what.changes_meaning())
     }
 
-    #[allow(dead_code, reason = "the way into a diagram")]
     pub(crate) fn meaning(&self) -> &Meaning {
         &self.meaning
     }

@@ -45,6 +45,13 @@ impl WordTest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Step(u32);
 
+impl Step {
+    /// Its place in [`Decisions::in_order`].
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// One decision: an answer, or a test with what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Decision {
@@ -85,6 +92,11 @@ impl Decisions {
 
     pub(crate) fn answer(&mut self, action: Action) -> Step {
         self.put(Decision::Answer(action))
+    }
+
+    /// All of them; each leads to earlier ones only.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = Decision> {
+        self.all.iter().copied()
     }
 
     pub(crate) fn get(&self, step: Step) -> Decision {

@@ -37,8 +37,8 @@ const MANY: u32 = 4;
 /// What the iterator says of one task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Its filters, oldest first, and the process it is a thread of.
-    Filters { process: i32, filters: Vec<Installed> },
+    /// Its filters, oldest first, a number for the stack, and the process it is a thread of.
+    Filters { process: i32, stack: u64, filters: Vec<Installed> },
     /// This task's filters cannot be had this way.
     Not(String),
 }
@@ -117,9 +117,11 @@ impl Reader {
             let mut changed = false;
             for (told, filters) in told {
                 let answer = match (told.status, filters) {
-                    (READ, Some(filters)) => {
-                        Answer::Filters { process: told.process.cast_signed(), filters: filters? }
-                    }
+                    (READ, Some(filters)) => Answer::Filters {
+                        process: told.process.cast_signed(),
+                        stack: told.newest,
+                        filters: filters?,
+                    },
                     (NO_ROOM, _) => {
                         again.push(told.tid);
                         continue;
@@ -229,15 +231,18 @@ struct Told {
     attempt: u32,
     status: u32,
     filters: u32,
+    newest: u64,
 }
 
 impl Told {
-    const SIZE: usize = 24;
+    const SIZE: usize = 32;
 
     fn parse(record: &[u8; Told::SIZE]) -> Told {
         let (words, _) = record.as_chunks::<4>();
         let word = |at: usize| u32::from_ne_bytes(words[at]);
-        Told { tid: word(0), process: word(1), attempt: word(2), status: word(3), filters: word(4) }
+        let (_, longs) = record.split_at(24);
+        let newest = longs.try_into().map_or(0, u64::from_ne_bytes);
+        Told { tid: word(0), process: word(1), attempt: word(2), status: word(3), filters: word(4), newest }
     }
 }
 

@@ -59,6 +59,9 @@ pub struct Dump {
     /// Why the BPF iterator, which comes first, was not used: `needs CAP_BPF and CAP_PERFMON`. `None` where it was, or
     /// where it was not asked.
     pub instead_of_iterator: Option<String>,
+    /// A number that this stack of filters alone has as long as some task stands on it (the address of the newest one, which
+    /// the tracer's events carry too); no meaning beyond that. Known from the iterator.
+    pub stack: Option<u64>,
     /// Oldest first. The kernel runs them newest first.
     pub filters: Vec<Installed>,
 }
@@ -113,6 +116,21 @@ pub fn dump(pid: HostPid, means: Means) -> Observed<Dump> {
     if process.is_alive() { dump } else { Observed::Unknown("the process died while it was read".to_owned()) }
 }
 
+/// The filters of any thread by the iterator alone, for a reader that is told of many: the number of the stack (see
+/// [`Dump::stack`]) and the programs, oldest first. `None` when the thread has ended.
+///
+/// # Errors
+/// Why the iterator cannot be used, or why it cannot read this thread.
+pub fn stack_of(tid: i32) -> Result<Option<(u64, Vec<Program>)>, String> {
+    match iterator::read(&[tid])?.remove(&tid) {
+        None => Ok(None),
+        Some(iterator::Answer::Not(why)) => Err(why),
+        Some(iterator::Answer::Filters { stack, filters, .. }) => {
+            Ok(Some((stack, filters.into_iter().map(|filter| filter.program).collect())))
+        }
+    }
+}
+
 pub(crate) fn dump_of(process: &Process, means: Means) -> Observed<Dump> {
     let status = match process.dir.status() {
         Ok(status) => status,
@@ -138,6 +156,7 @@ fn without_filters(status: &Status) -> Option<Observed<Dump>> {
         Some(0 | 1) => Some(Observed::Present(Dump {
             method: Method::Status,
             instead_of_iterator: None,
+            stack: None,
             filters: Vec::new(),
         })),
         Some(_) => None,
@@ -152,8 +171,9 @@ fn of_task(
     answer: Result<Option<iterator::Answer>, iterator::Unavailable>,
 ) -> Observed<Dump> {
     let why = match answer {
-        Ok(Some(iterator::Answer::Filters { process, filters })) if process == status.tgid => {
-            let dump = Dump { method: Method::BpfIterator, instead_of_iterator: None, filters };
+        Ok(Some(iterator::Answer::Filters { process, stack, filters })) if process == status.tgid => {
+            let stack = Some(stack);
+            let dump = Dump { method: Method::BpfIterator, instead_of_iterator: None, stack, filters };
             return counted(dump, status);
         }
         Ok(Some(iterator::Answer::Filters { process, .. })) => {
@@ -181,7 +201,7 @@ fn of_task(
         Means::Stopped => (Method::PtraceAlreadyStopped, ptrace::read_stopped(tid)),
     };
     match read {
-        Ok(filters) => counted(Dump { method, instead_of_iterator: why, filters }, status),
+        Ok(filters) => counted(Dump { method, instead_of_iterator: why, stack: None, filters }, status),
         Err(other) => Observed::Unknown(both(other)),
     }
 }

@@ -1,25 +1,18 @@
-//! The live kernel judges the compiled filters: it must answer every call as [`Resolved::decide`] does.
+//! The kernel as an oracle.
 //!
 //! No call is executed. The child first installs a filter that answers ERRNO(4095) to everything, then the filter under test. Both
 //! run for every call; ALLOW, LOG, TRACE and USER_NOTIF are weaker than an error, so they show as 4095, and of two errors the newer
 //! filter's wins. Results go through shared memory, so the child needs no call of its own, and the parent ends it with SIGKILL.
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
-#![allow(unsafe_code, reason = "fork, mmap and raw system calls are what this test is about")]
-
-mod common;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use plim_model::CapabilitySet;
+use plim_seccomp::Arch;
 use plim_seccomp::bpf::{Insn, Program, code};
-use plim_seccomp::compile::compile;
-use plim_seccomp::resolve::{Call, Resolved, resolve};
-use plim_seccomp::{Action, Arch, dialect, presets};
-use proptest::strategy::{Strategy, ValueTree};
+use plim_seccomp::resolve::Call;
 
 /// What the oracle answers when the filter under test would let a call pass.
-const PASSED: u16 = 4095;
+pub(crate) const PASSED: u16 = 4095;
 /// The oracle lets seccomp(2) through when its unused fourth argument is this, to install the filter under test.
 const MAGIC: u32 = 0x706c_696d;
 /// `__NR_seccomp` on x86-64.
@@ -130,7 +123,7 @@ const FAILED: usize = 1;
 const FIRST: usize = 2;
 
 /// The errors that the kernel answers to `calls` under `program`, or why it cannot be asked.
-fn ask(program: &Program, calls: &[Call]) -> Result<Vec<u32>, String> {
+pub(crate) fn ask(program: &Program, calls: &[Call]) -> Result<Vec<u32>, String> {
     let shared = Shared::new(FIRST + calls.len());
     let filters = [oracle(), program.clone()].map(|filter| raw(&filter));
     // SAFETY: the child runs `child` only, which allocates nothing and returns never.
@@ -225,161 +218,8 @@ fn watch(pid: libc::pid_t, calls: &[Call], shared: &Shared) -> Result<Vec<u32>, 
     }
 }
 
-/// The error that the oracle setup shows for a verdict that does not kill.
-fn shown(action: Action) -> u32 {
-    match action {
-        Action::Errno(errno) => errno.number().into(),
-        Action::Allow | Action::Log | Action::Trace(_) | Action::Notify => PASSED.into(),
-        Action::Trap | Action::KillThread | Action::KillProcess => panic!("{action} cannot be asked for"),
-    }
-}
-
-/// Whether this kernel takes system calls by `int 0x80`.
-fn has_compat() -> bool {
-    let pass = Program::from_instructions(vec![Insn::stmt(code::RET_K, 0x7fff_0000)]).unwrap();
-    let call = Call { nr: 20, arch: Arch::X86.audit_token(), ip: 0, args: [0; 6] };
-    match ask(&pass, &[call]) {
-        Ok(errors) => {
-            assert_eq!(errors, [u32::from(PASSED)], "the oracle itself");
-            true
-        }
-        Err(why) => {
-            common::skip(&format!("no 32-bit system calls on this kernel ({why}); the native half runs"));
-            false
-        }
-    }
-}
-
-/// Linux 6.11 and 6.18 enter uretprobe and uprobe past every filter, and act on them.
-fn is_exempt(call: &Call) -> bool {
-    call.arch == Arch::X86_64.audit_token() && matches!(call.nr & !(1 << 30), 335 | 336)
-}
-
-fn calls(resolved: &Resolved, most: u32) -> Vec<Call> {
-    let mut arches = vec![Arch::X86_64, Arch::X32];
-    if has_compat() {
-        arches.push(Arch::X86);
-    }
-    let all = arches.into_iter().flat_map(|arch| common::calls(resolved, arch, most));
-    let by_kernel = all.filter(|call| !is_exempt(call)).map(|mut call| {
-        if call.arch == Arch::X86.audit_token() {
-            call.args = call.args.map(|arg| arg & 0xffff_ffff);
-        }
-        call
-    });
-    by_kernel.collect()
-}
-
-fn compare(
-    resolved: &Resolved,
-    program: &Program,
-    most: u32,
-    shown: impl Fn(Action) -> u32,
-    what: &str,
-) -> usize {
-    let calls = calls(resolved, most);
-    let answers = ask(program, &calls).unwrap_or_else(|why| panic!("{what}: {why}"));
-    for (call, answer) in calls.iter().zip(answers) {
-        let action = resolved.decide(call);
-        assert_eq!(answer, shown(action), "{what}: {call:x?} is {action}, the kernel answers {answer}");
-    }
-    calls.len()
-}
-
-#[test]
-fn the_kernel_agrees_on_every_preset() {
-    let mut asked = 0;
-    for name in presets::names() {
-        for caps in [common::docker_caps(), CapabilitySet::EMPTY, common::all_caps()] {
-            let resolved = common::preset(name, &common::facts(Arch::X86_64, caps));
-            let program = compile(&resolved).unwrap();
-            asked += compare(&resolved, &program, 1024, shown, name);
-        }
-    }
-    assert!(asked > 50_000, "only {asked} calls were asked for");
-}
-
-/// The comparison notices a filter that lets more, or less, through than it should.
-#[test]
-fn a_wrong_filter_is_found_out() {
-    let facts = common::facts(Arch::X86_64, common::docker_caps());
-    let [default, tcpdump] = ["docker-default", "tcpdump"].map(|name| common::preset(name, &facts));
-    for (meant, installed) in [(&tcpdump, &default), (&default, &tcpdump)] {
-        let program = compile(installed).unwrap();
-        let calls: Vec<Call> = calls(meant, 462);
-        let answers = ask(&program, &calls).unwrap();
-        let wrong: std::collections::BTreeSet<(u32, u32)> = calls
-            .iter()
-            .zip(answers)
-            .filter(|(call, answer)| *answer != shown(meant.decide(call)))
-            .map(|(call, _)| (call.arch, call.nr))
-            .collect();
-        let sockets = [(Arch::X86, 359), (Arch::X86_64, 41), (Arch::X32, (1 << 30) | 41)];
-        let expected = sockets.map(|(arch, nr)| (arch.audit_token(), nr)).into_iter().filter(|(token, _)| {
-            *token == Arch::X86_64.audit_token() || calls.iter().any(|call| call.arch == *token)
-        });
-        assert_eq!(wrong, expected.collect());
-    }
-}
-
-/// Random profiles kill and trap too, so every return is rewritten to an error of its own; the way through the program stays.
-#[test]
-fn the_kernel_agrees_on_random_profiles() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut done = 0;
-    while done < 24 {
-        let (json, facts) = common::profile().new_tree(&mut runner).unwrap().current();
-        let Ok(Some(resolved)) = resolve(&dialect::parse(json.as_bytes()).unwrap(), &facts) else { continue };
-        let Ok(program) = compile(&resolved) else { continue };
-        let mut values: Vec<u32> =
-            program.instructions().iter().filter(|i| i.code == code::RET_K).map(|i| i.k).collect();
-        values.sort_unstable();
-        values.dedup();
-        let error = |ret: u32| u32::try_from(values.iter().position(|v| *v == ret).unwrap()).unwrap() + 100;
-        let rewritten = program.instructions().iter().map(|insn| match insn.code {
-            code::RET_K => Insn { k: 0x0005_0000 | error(insn.k), ..*insn },
-            _ => *insn,
-        });
-        let rewritten = Program::from_instructions(rewritten.collect()).unwrap();
-        compare(&resolved, &rewritten, 520, |action| error(action.to_ret()), &json);
-        done += 1;
-    }
-}
-
-/// The checker of this crate is the kernel's: what one takes the other takes.
-#[test]
-fn the_kernel_takes_what_the_checker_takes() {
-    let resolved = common::preset("docker-default", &common::facts(Arch::X86_64, common::docker_caps()));
-    let program = compile(&resolved).unwrap();
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let change = (
-        0..program.instructions().len(),
-        proptest::num::u16::ANY,
-        proptest::num::u8::ANY,
-        proptest::num::u32::ANY,
-        0..4,
-    );
-    let (mut taken, mut refused) = (0, 0);
-    for _ in 0..400 {
-        let (index, new_code, jump, k, which) = change.new_tree(&mut runner).unwrap().current();
-        let mut instructions = program.instructions().to_vec();
-        let insn = &mut instructions[index];
-        match which {
-            0 => insn.code = new_code & 0xff,
-            1 => insn.jt = jump,
-            2 => insn.jf = jump,
-            _ => insn.k = k & 0x7f,
-        }
-        let ours = Program::from_instructions(instructions.clone()).is_ok();
-        let kernels = kernel_takes(&instructions);
-        assert_eq!(ours, kernels, "instruction {index} became {:x?}", instructions[index]);
-        if ours { taken += 1 } else { refused += 1 }
-    }
-    assert!(taken > 50 && refused > 50, "{taken} taken, {refused} refused");
-}
-
 /// Whether seccomp(2) installs these instructions, tried in a child of its own that ends right after.
-fn kernel_takes(instructions: &[Insn]) -> bool {
+pub(crate) fn kernel_takes(instructions: &[Insn]) -> bool {
     let filter: Vec<libc::sock_filter> = instructions
         .iter()
         .map(|insn| libc::sock_filter { code: insn.code, jt: insn.jt, jf: insn.jf, k: insn.k })

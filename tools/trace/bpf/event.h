@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* What the programs of trace.bpf.c tell: read by src/event.rs, which checks the same sizes. */
+#ifndef PLIM_TRACE_EVENT_H
+#define PLIM_TRACE_EVENT_H
+
+#include "plim_bpf.h"
+
+/* Of one call: more refused capabilities than this are counted alone. */
+#define ASKED 4
+/* Arguments that are strings, and bytes kept of each, the NUL included. */
+#define TEXTS 3
+#define TEXT 256
+
+enum event_flag {
+	/* sys_enter was seen for this very call: no filter refused it. */
+	FLAG_ENTERED = 1 << 0,
+	/* 32-bit: the number is one of i386 (TS_COMPAT). */
+	FLAG_COMPAT = 1 << 1,
+	/* The kernel's bitmap says that the filter allows this number whatever the arguments. */
+	FLAG_ALWAYS_ALLOWED = 1 << 2,
+	/* The kernel has the bitmap. */
+	FLAG_BITMAP = 1 << 3,
+	/* The enter that was seen last had another number: the one of this call may have been missed. */
+	FLAG_STALE = 1 << 4,
+	/* Somebody traces the task and may have changed the call. */
+	FLAG_PTRACED = 1 << 5,
+	/* The first exit seen of a task that is older than the tracer: its enter may lie before. */
+	FLAG_OLDER = 1 << 6,
+	/* SIGSYS was raised by a filter in this call (si_code SYS_SECCOMP). */
+	FLAG_SIGSYS = 1 << 7,
+	/* A filter killed the task (seccomp.mode is SECCOMP_MODE_DEAD). */
+	FLAG_KILLED = 1 << 8,
+	/* The event has texts. */
+	FLAG_TEXTS = 1 << 9,
+	/* More capabilities were refused than `asked` holds; the last ones are kept. */
+	FLAG_ASKED_MORE = 1 << 10,
+	FLAG_NO_NEW_PRIVS = 1 << 11,
+};
+
+enum asked_flag {
+	/* With the task's own credentials, not those of somebody in whose place it acts (the mounter of an overlay). */
+	ASKED_AS_ITSELF = 1 << 0,
+	/* CAP_OPT_NOAUDIT: the kernel asks without meaning to refuse. Known where fexit is used. */
+	ASKED_QUIETLY = 1 << 1,
+};
+
+/* One capability that was asked for and not held. */
+struct asked {
+	__u8 capability;
+	__u8 flags;
+	__u16 zero;
+	/* The user namespace in which it was asked for: inode. */
+	__u32 user_namespace;
+};
+_Static_assert(sizeof(struct asked) == 8, "asked is read by event.rs");
+
+struct event {
+	__u64 boot_ns;
+	__s64 ret;
+	__u64 ip;
+	__u64 args[6];
+	/* Names the task's stack of filters for as long as one task stands on it. */
+	__u64 filter;
+	__u64 effective;
+	__u64 bounding;
+	__s32 number;
+	__u32 flags;
+	/* Slot of the target. */
+	__u32 target;
+	__u32 pid;
+	__u32 tid;
+	__u32 filters;
+	/* The user namespace of the task's credentials: inode. */
+	__u32 user_namespace;
+	__u32 fsuid;
+	__u32 fsgid;
+	__u32 asked_count;
+	struct asked asked[ASKED];
+	char comm[16];
+};
+_Static_assert(sizeof(struct event) == 184, "event is read by event.rs");
+
+struct event_with_texts {
+	struct event event;
+	char texts[TEXTS][TEXT];
+};
+_Static_assert(sizeof(struct event_with_texts) == 952, "event is read by event.rs");
+
+/* Of one target; the slot is its index. */
+struct target {
+	/* 0 until the first execve inside it: what comes before is the engine's own doing. */
+	__u32 armed;
+	__u32 zero;
+};
+
+/* Keys of `settings`. */
+enum setting {
+	/* Grows whenever a target is added: what was judged before is judged anew. */
+	SETTING_GENERATION = 0,
+	/* Tasks of the first pid namespace may belong to a target. */
+	SETTING_HOST = 1,
+	SETTINGS = 2,
+};
+
+#endif

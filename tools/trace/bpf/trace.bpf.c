@@ -1,0 +1,565 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Every refused system call of the targets, at its exit.
+ *
+ * A filter refuses before sys_enter fires: an exit without an enter is a filter's doing. What can make an enter be
+ * missed (a task that was in a call when the tracer came, the return of fork, a program run that was skipped) is told
+ * by a flag, and an exit whose number the kernel's own bitmap always allows is never told as one.
+ *
+ * Attached in this order: cap_capable, signals, deaths, execs, sys_enter, sys_exit; detached in the opposite one.
+ */
+#include "event.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+#define SIGSYS 31
+#define SYS_SECCOMP 1
+#define TS_COMPAT 2
+#define SECCOMP_MODE_DEAD 3
+#define CAP_OPT_NOAUDIT 2
+#define EPERM 1
+#define EAGAIN 11
+#define ENOMEM 12
+#define EACCES 13
+#define EMFILE 24
+#define EROFS 30
+/* Pid namespaces nest 32 deep (MAX_PID_NS_LEVEL). */
+#define LEVELS 33
+/* struct upid: a number and a pointer. */
+#define UPID_SIZE 16
+/*
+ * The reader is woken by the first event after a pause, so that it still finds the process, and then at this much data; it
+ * looks every some 20 ms by itself. A wake-up for each event would cost more than the event.
+ */
+#define WAKE_UP (64 * 1024)
+#define PAUSE_NS 1000000
+
+PLIM_KERNEL_TYPES
+struct ns_common {
+	unsigned int inum;
+};
+struct user_namespace {
+	struct ns_common ns;
+};
+struct pid_namespace {
+	struct ns_common ns;
+};
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+typedef struct {
+	__u32 val;
+} kuid_t;
+typedef struct {
+	__u32 val;
+} kgid_t;
+/* Two words of 32 bits before Linux 6.3, one of 64 since: read as 8 bytes. */
+typedef struct {
+	__u64 val;
+} kernel_cap_t;
+struct cred {
+	kuid_t fsuid;
+	kgid_t fsgid;
+	kernel_cap_t cap_effective;
+	kernel_cap_t cap_bset;
+	struct user_namespace *user_ns;
+};
+struct action_cache {
+	unsigned long allow_native[1];
+	unsigned long allow_compat[1];
+};
+struct seccomp_filter {
+	struct action_cache cache;
+};
+typedef struct {
+	int counter;
+} atomic_t;
+struct seccomp {
+	int mode;
+	atomic_t filter_count;
+	struct seccomp_filter *filter;
+};
+struct thread_info {
+	__u32 status;
+};
+struct task_struct {
+	struct thread_info thread_info;
+	unsigned int ptrace;
+	int pid;
+	int tgid;
+	struct pid *thread_pid;
+	__u64 start_boottime;
+	const struct cred *real_cred;
+	const struct cred *cred;
+	struct seccomp seccomp;
+};
+struct pt_regs {
+	unsigned long bp;
+	unsigned long bx;
+	unsigned long r10;
+	unsigned long r9;
+	unsigned long r8;
+	unsigned long ax;
+	unsigned long cx;
+	unsigned long dx;
+	unsigned long si;
+	unsigned long di;
+	unsigned long orig_ax;
+	unsigned long ip;
+};
+struct kernel_siginfo {
+	int si_code;
+};
+PLIM_KERNEL_TYPES_END
+
+/* When the tracer was about to be attached (CLOCK_BOOTTIME). */
+const volatile __u64 attached_boot_ns = 0;
+
+struct state {
+	__u32 generation;
+	/* Slot + 1, 0 for none. */
+	__u32 target;
+	__s64 number;
+	bool in_call;
+	/* One exit of the task was seen. */
+	bool seen;
+	bool sigsys;
+	bool told_death;
+	__u32 asked_count;
+	struct asked asked[ASKED];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct state);
+} states SEC(".maps");
+
+/* Inode of a pid namespace to slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u32);
+} namespaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct target);
+} targets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SETTINGS);
+	__type(key, __u32);
+	__type(value, __u32);
+} settings SEC(".maps");
+
+/*
+ * Which arguments are strings: a byte for each of the first three, the argument's index + 1, or 0. By x86-64's numbers,
+ * and by i386's from 1024 on.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2048);
+	__type(key, __u32);
+	__type(value, __u32);
+} strings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost SEC(".maps");
+
+/* When the reader was woken last (CLOCK_BOOTTIME), on each processor. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} woken SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 << 20);
+} ring SEC(".maps");
+
+static __always_inline __u32 setting(__u32 key)
+{
+	__u32 *value = bpf_map_lookup_elem(&settings, &key);
+
+	return value ? *value : 0;
+}
+
+/*
+ * Slot + 1 of the target in whose pid namespace, or in one below it, the current task lives. It never moves. A function of
+ * its own: the verifier walks its loop once and not once for every way that leads here.
+ */
+__attribute__((noinline)) __u32 classify(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pid *pid = task->thread_pid;
+	__u32 level = pid->level;
+	char *numbers = (char *)pid + plim_offset_of(pid->numbers);
+
+	for (__u32 i = 0; i < LEVELS; i++) {
+		struct pid_namespace *ns = NULL;
+		struct upid *upid = NULL;
+		__u32 inode = 0, *slot;
+
+		if (i > level)
+			break;
+		bpf_probe_read_kernel(&ns, sizeof(ns), numbers + (level - i) * UPID_SIZE + plim_offset_of(upid->ns));
+		bpf_probe_read_kernel(&inode, sizeof(inode), &ns->ns.inum);
+		slot = bpf_map_lookup_elem(&namespaces, &inode);
+		if (slot)
+			return *slot + 1;
+	}
+	return 0;
+}
+
+/* The state of a task that belongs to a target; NULL for every other one. */
+static __always_inline struct state *traced(struct task_struct *task, bool make)
+{
+	struct state *state;
+	__u32 generation;
+
+	/* Most tasks of a host end here: containers have pid namespaces of their own. */
+	if (task->thread_pid->level == 0 && !setting(SETTING_HOST))
+		return NULL;
+	state = bpf_task_storage_get(&states, task, NULL, make ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+	if (!state)
+		return NULL;
+	generation = setting(SETTING_GENERATION);
+	if (state->generation != generation) {
+		state->target = classify();
+		state->generation = generation;
+	}
+	return state->target ? state : NULL;
+}
+
+static __always_inline bool is_compat(struct task_struct *task)
+{
+	return task->thread_info.status & TS_COMPAT;
+}
+
+SEC("tp_btf/sys_enter")
+int sys_enter(__u64 *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct state *state = traced(task, true);
+
+	if (!state)
+		return 0;
+	state->number = (__s64)ctx[1];
+	state->in_call = true;
+	state->asked_count = 0;
+	return 0;
+}
+
+static __always_inline void remember(struct task_struct *task, const struct cred *cred,
+				     struct user_namespace *user_ns, int capability, bool quietly)
+{
+	struct state *state = traced(task, false);
+	struct asked *asked;
+	__u32 at;
+
+	if (!state || !state->in_call)
+		return;
+	at = state->asked_count;
+	/* Asked again right away (for each of many files) counts once. */
+	if (at > 0 && state->asked[(at - 1) & (ASKED - 1)].capability == (__u8)capability &&
+	    state->asked[(at - 1) & (ASKED - 1)].user_namespace == user_ns->ns.inum)
+		return;
+	asked = &state->asked[at & (ASKED - 1)];
+	asked->capability = capability;
+	asked->flags = (cred == task->real_cred ? ASKED_AS_ITSELF : 0) | (quietly ? ASKED_QUIETLY : 0);
+	asked->user_namespace = user_ns->ns.inum;
+	state->asked_count = at + 1;
+}
+
+/* Linux 6.18: cap_capable(cred, target_ns, capable_ns, cap, ret). */
+SEC("tp_btf/cap_capable")
+int capable(__u64 *ctx)
+{
+	if ((int)ctx[4] != 0)
+		remember(bpf_get_current_task_btf(), (const struct cred *)ctx[0], (struct user_namespace *)ctx[1],
+			 (int)ctx[3], false);
+	return 0;
+}
+
+/* Before: int cap_capable(cred, targ_ns, cap, opts). */
+SEC("fexit/cap_capable")
+int capable_exit(__u64 *ctx)
+{
+	if ((int)ctx[4] != 0)
+		remember(bpf_get_current_task_btf(), (const struct cred *)ctx[0], (struct user_namespace *)ctx[1],
+			 (int)ctx[2], (__u32)ctx[3] & CAP_OPT_NOAUDIT);
+	return 0;
+}
+
+/* signal_generate(sig, info, task, group, result): a filter's SIGSYS is raised by the task itself. */
+SEC("tp_btf/signal_generate")
+int signal_generate(__u64 *ctx)
+{
+	struct kernel_siginfo *info = (struct kernel_siginfo *)ctx[1];
+	struct state *state;
+
+	if ((int)ctx[0] != SIGSYS || info->si_code != SYS_SECCOMP)
+		return 0;
+	state = traced(bpf_get_current_task_btf(), true);
+	if (state)
+		state->sigsys = true;
+	return 0;
+}
+
+/* The engine's work is over once its target executes a command. */
+SEC("tp_btf/sched_process_exec")
+int executed(__u64 *ctx)
+{
+	struct state *state = traced(bpf_get_current_task_btf(), false);
+	struct target *target;
+	__u32 slot;
+
+	if (!state)
+		return 0;
+	slot = state->target - 1;
+	target = bpf_map_lookup_elem(&targets, &slot);
+	if (target && !target->armed)
+		target->armed = 1;
+	return 0;
+}
+
+/* Whether the kernel's bitmap says that the task's filters allow the number whatever the arguments. */
+static __always_inline __u32 bitmap_flags(struct task_struct *task, __s64 number, bool compat)
+{
+	struct seccomp_filter *filter = task->seccomp.filter;
+	unsigned long word = 0;
+	__u64 at;
+
+	if (!filter || !plim_has_field(filter->cache))
+		return 0;
+	/* x32's numbers are not in it, and it ends with the table. */
+	if (number < 0 || number >= 448)
+		return FLAG_BITMAP;
+	at = (__u64)number / 64 * sizeof(word);
+	if (compat)
+		bpf_probe_read_kernel(&word, sizeof(word), (char *)filter->cache.allow_compat + at);
+	else
+		bpf_probe_read_kernel(&word, sizeof(word), (char *)filter->cache.allow_native + at);
+	return FLAG_BITMAP | ((word >> ((__u64)number & 63)) & 1 ? FLAG_ALWAYS_ALLOWED : 0);
+}
+
+static __always_inline void fill(struct event *event, struct task_struct *task, struct state *state,
+				 struct pt_regs *regs, __s64 ret, __u32 flags)
+{
+	const struct cred *cred = task->cred;
+
+	event->boot_ns = bpf_ktime_get_boot_ns();
+	event->ret = ret;
+	event->number = (__s32)regs->orig_ax;
+	if (flags & FLAG_COMPAT) {
+		event->args[0] = (__u32)regs->bx;
+		event->args[1] = (__u32)regs->cx;
+		event->args[2] = (__u32)regs->dx;
+		event->args[3] = (__u32)regs->si;
+		event->args[4] = (__u32)regs->di;
+		event->args[5] = (__u32)regs->bp;
+	} else {
+		event->args[0] = regs->di;
+		event->args[1] = regs->si;
+		event->args[2] = regs->dx;
+		event->args[3] = regs->r10;
+		event->args[4] = regs->r8;
+		event->args[5] = regs->r9;
+	}
+	event->ip = regs->ip;
+	event->filter = (__u64)task->seccomp.filter;
+	event->filters = task->seccomp.filter_count.counter;
+	event->effective = 0;
+	event->bounding = 0;
+	bpf_probe_read_kernel(&event->effective, sizeof(event->effective), &cred->cap_effective);
+	bpf_probe_read_kernel(&event->bounding, sizeof(event->bounding), &cred->cap_bset);
+	event->flags = flags;
+	event->target = state->target - 1;
+	event->pid = task->tgid;
+	event->tid = task->pid;
+	event->user_namespace = cred->user_ns->ns.inum;
+	event->fsuid = cred->fsuid.val;
+	event->fsgid = cred->fsgid.val;
+	event->asked_count = flags & FLAG_ENTERED ? state->asked_count : 0;
+	__builtin_memcpy(event->asked, state->asked, sizeof(event->asked));
+	bpf_get_current_comm(event->comm, sizeof(event->comm));
+}
+
+static __always_inline void missed(void)
+{
+	__u32 zero = 0;
+	__u64 *count = bpf_map_lookup_elem(&lost, &zero);
+
+	if (count)
+		(*count)++;
+}
+
+static __always_inline __u64 wake_up(__u64 now)
+{
+	__u32 zero = 0;
+	__u64 *last = bpf_map_lookup_elem(&woken, &zero);
+
+	if (last && now - *last > PAUSE_NS) {
+		*last = now;
+		return BPF_RB_FORCE_WAKEUP;
+	}
+	return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= WAKE_UP ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/* A function of its own, as classify: the flags have many values, and it is the same for each. */
+__attribute__((noinline)) int tell(__s64 ret, __u32 flags)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	struct state *state = bpf_task_storage_get(&states, task, NULL, 0);
+	__u32 number = (__u32)regs->orig_ax, *places = NULL, slot;
+	struct target *target;
+
+	if (!state)
+		return 0;
+	slot = state->target - 1;
+	target = bpf_map_lookup_elem(&targets, &slot);
+	if (!target || !target->armed)
+		return 0;
+	if (task->ptrace)
+		flags |= FLAG_PTRACED;
+	if (number < 1024) {
+		__u32 row = number + (flags & FLAG_COMPAT ? 1024 : 0);
+
+		places = bpf_map_lookup_elem(&strings, &row);
+	}
+	if (places && *places) {
+		struct event_with_texts *with = bpf_ringbuf_reserve(&ring, sizeof(*with), 0);
+		__u32 left = *places;
+
+		if (!with) {
+			missed();
+			return 0;
+		}
+		fill(&with->event, task, state, regs, ret, flags | FLAG_TEXTS);
+		for (__u32 i = 0; i < TEXTS; i++) {
+			__u32 place = (left & 0xff) - 1;
+
+			left >>= 8;
+			if (place >= 6 ||
+			    bpf_probe_read_user_str(with->texts[i], TEXT, (void *)with->event.args[place]) < 0)
+				with->texts[i][0] = 0;
+		}
+		bpf_ringbuf_submit(with, wake_up(with->event.boot_ns));
+	} else {
+		struct event *event = bpf_ringbuf_reserve(&ring, sizeof(*event), 0);
+
+		if (!event) {
+			missed();
+			return 0;
+		}
+		fill(event, task, state, regs, ret, flags);
+		bpf_ringbuf_submit(event, wake_up(event->boot_ns));
+	}
+	return 0;
+}
+
+/* Which errors of a call that was entered may be a refusal; the reader judges. */
+static __always_inline bool may_be_refusal(__s64 ret)
+{
+	return ret == -EPERM || ret == -EACCES || ret == -EAGAIN || ret == -ENOMEM || ret == -EMFILE ||
+	       ret == -EROFS;
+}
+
+SEC("tp_btf/sys_exit")
+int sys_exit(__u64 *ctx)
+{
+	struct pt_regs *regs = (struct pt_regs *)ctx[0];
+	__s64 ret = (__s64)ctx[1];
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct state *state = traced(task, true);
+	bool first, entered, stale, sigsys;
+	__u32 flags = 0;
+	__s64 number;
+
+	if (!state)
+		return 0;
+	number = (__s64)regs->orig_ax;
+	first = !state->seen && !state->in_call;
+	entered = state->in_call && state->number == number;
+	stale = state->in_call && !entered;
+	sigsys = state->sigsys;
+	state->seen = true;
+	state->in_call = false;
+	state->sigsys = false;
+	if (number < 0)
+		return 0; /* rt_sigreturn, and calls that a tracer took back */
+	if (is_compat(task)) {
+		flags |= FLAG_COMPAT;
+		if (ret < 0 || ret > 0x7fffffff)
+			ret = (__s64)(__s32)ret;
+	}
+	if (entered) {
+		if (ret >= 0 || !may_be_refusal(ret))
+			return 0;
+		/* Their callers ask again and again by design; the reader has no use for them but for fork and mlock. */
+		if ((ret == -EAGAIN || ret == -ENOMEM) && !state->asked_count && !(flags & FLAG_COMPAT) &&
+		    !(number >= 56 && number <= 58) && number != 435 && number != 149 && number != 151 &&
+		    number != 325 && number != 105 && number != 117)
+			return 0;
+		tell(ret, flags | FLAG_ENTERED);
+		return 0;
+	}
+	/* No enter: a filter, if the task has one and a new task's return from fork is ruled out. */
+	if (task->seccomp.mode < 2)
+		return 0;
+	if (first) {
+		if (task->start_boottime >= attached_boot_ns)
+			return 0;
+		flags |= FLAG_OLDER;
+	}
+	if (stale)
+		flags |= FLAG_STALE;
+	if (sigsys)
+		flags |= FLAG_SIGSYS;
+	if (task->seccomp.mode == SECCOMP_MODE_DEAD) {
+		flags |= FLAG_KILLED;
+		state->told_death = true;
+	} else if (ret >= 0 && !sigsys) {
+		return 0;
+	}
+	flags |= bitmap_flags(task, number, flags & FLAG_COMPAT);
+	if ((flags & FLAG_ALWAYS_ALLOWED) && !(flags & (FLAG_SIGSYS | FLAG_KILLED)))
+		return 0;
+	tell(ret, flags);
+	return 0;
+}
+
+/* KILL_THREAD beside other threads: no signal and no exit of the call, only the end. */
+SEC("tp_btf/sched_process_exit")
+int ended(__u64 *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct state *state;
+
+	if (task->seccomp.mode != SECCOMP_MODE_DEAD)
+		return 0;
+	state = traced(task, true);
+	if (!state || state->told_death)
+		return 0;
+	state->told_death = true;
+	tell(0, FLAG_KILLED | (is_compat(task) ? FLAG_COMPAT : 0));
+	return 0;
+}

@@ -1,0 +1,197 @@
+//! What the kernel's half tells of one call: `bpf/event.h`.
+
+use plim_model::Capability;
+
+/// Bits of [`Event::flags`]: `enum event_flag`.
+pub mod flag {
+    #![allow(missing_docs, reason = "the names and their meaning are those of bpf/event.h")]
+    pub const ENTERED: u32 = 1 << 0;
+    pub const COMPAT: u32 = 1 << 1;
+    pub const ALWAYS_ALLOWED: u32 = 1 << 2;
+    pub const BITMAP: u32 = 1 << 3;
+    pub const STALE: u32 = 1 << 4;
+    pub const PTRACED: u32 = 1 << 5;
+    pub const OLDER: u32 = 1 << 6;
+    pub const SIGSYS: u32 = 1 << 7;
+    pub const KILLED: u32 = 1 << 8;
+    pub const TEXTS: u32 = 1 << 9;
+}
+
+/// One capability that was asked for inside the call and not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which.
+    pub capability: Capability,
+    /// With the credentials of the task itself, not of somebody for whom it acts (the mounter of an overlay).
+    pub as_itself: bool,
+    /// Without meaning to refuse (CAP_OPT_NOAUDIT).
+    pub quietly: bool,
+    /// The user namespace in which it was asked for: inode.
+    pub user_namespace: u32,
+}
+
+/// One call at its exit, or the death of a task by a filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When: nanoseconds since boot (CLOCK_BOOTTIME).
+    pub boot_ns: u64,
+    /// What the call returned.
+    pub ret: i64,
+    /// Where it was made.
+    pub ip: u64,
+    /// Its arguments; 32 bits each under [`flag::COMPAT`].
+    pub args: [u64; 6],
+    /// Names the task's stack of filters ([`plim_observe::filters::Dump::stack`]); 0 without.
+    pub stack: u64,
+    /// The effective capabilities, as bits.
+    pub effective: u64,
+    /// The bounding set, as bits.
+    pub bounding: u64,
+    /// The system call's number.
+    pub number: u32,
+    /// See [`flag`].
+    pub flags: u32,
+    /// The slot of the target.
+    pub target: u32,
+    /// The process, as the first pid namespace numbers it.
+    pub pid: i32,
+    /// The thread.
+    pub tid: i32,
+    /// How many filters the task has.
+    pub filters: u32,
+    /// The user namespace of its credentials: inode.
+    pub user_namespace: u32,
+    /// Its user for file access, in the first user namespace.
+    pub fsuid: u32,
+    /// Its group for file access.
+    pub fsgid: u32,
+    /// Refused capabilities in the order they were asked for; of many the last four.
+    pub asked: Vec<Asked>,
+    /// `comm`, as the task set it.
+    pub comm: String,
+    /// The first arguments that are strings, as they were at the exit; 255 bytes of each.
+    pub texts: Vec<String>,
+}
+
+const SIZE: usize = 184;
+const TEXTS: usize = 3;
+const TEXT: usize = 256;
+const ASKED: usize = 4;
+
+/// Reads the fields one after the other.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+    fn u64(&mut self) -> Option<u64> {
+        self.bytes().map(u64::from_ne_bytes)
+    }
+    fn u32(&mut self) -> Option<u32> {
+        self.bytes().map(u32::from_ne_bytes)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+impl Event {
+    /// Whether a flag is set.
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Reads one record of the ring; `None` when it has another size than the programs write.
+    pub fn parse(record: &[u8]) -> Option<Event> {
+        if record.len() != SIZE && record.len() != SIZE + TEXTS * TEXT {
+            return None;
+        }
+        let mut fields = Fields(record);
+        let boot_ns = fields.u64()?;
+        let ret = fields.u64()?.cast_signed();
+        let ip = fields.u64()?;
+        let mut args = [0; 6];
+        for arg in &mut args {
+            *arg = fields.u64()?;
+        }
+        let (stack, effective, bounding) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let (number, flags, target) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        let (pid, tid) = (fields.u32()?.cast_signed(), fields.u32()?.cast_signed());
+        let (filters, user_namespace) = (fields.u32()?, fields.u32()?);
+        let (fsuid, fsgid) = (fields.u32()?, fields.u32()?);
+        let count = usize::try_from(fields.u32()?).ok()?;
+        let mut ring = Vec::new();
+        for _ in 0..ASKED {
+            let [capability, bits, _, _] = fields.bytes()?;
+            let user_namespace = fields.u32()?;
+            ring.push((capability, bits, user_namespace));
+        }
+        // Entry n lies at n modulo 4: of many the last four are there.
+        let asked = (count.saturating_sub(ASKED)..count)
+            .filter_map(|at| {
+                let (capability, bits, user_namespace) = ring[at % ASKED];
+                Some(Asked {
+                    capability: Capability::from_number(capability)?,
+                    as_itself: bits & 1 != 0,
+                    quietly: bits & 2 != 0,
+                    user_namespace,
+                })
+            })
+            .collect();
+        let comm = text(&fields.bytes::<16>()?);
+        let texts = match flags & flag::TEXTS {
+            0 => Vec::new(),
+            _ => fields.0.chunks(TEXT).map(text).collect(),
+        };
+        Some(Event {
+            boot_ns,
+            ret,
+            ip,
+            args,
+            stack,
+            effective,
+            bounding,
+            number,
+            flags,
+            target,
+            pid,
+            tid,
+            filters,
+            user_namespace,
+            fsuid,
+            fsgid,
+            asked,
+            comm,
+            texts,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_its_size_and_no_other() {
+        let mut record = vec![0; SIZE];
+        // asked_count 5: entries 1 to 4, of which number 4 lies at index 0.
+        record[132..136].copy_from_slice(&5u32.to_ne_bytes());
+        for (at, capability) in [(136, 4), (144, 1), (152, 2), (160, 3)] {
+            record[at] = capability;
+            record[at + 1] = 1;
+        }
+        record[168..172].copy_from_slice(b"sh\0x");
+        let event = Event::parse(&record).expect("its size");
+        let asked: Vec<u8> = event.asked.iter().map(|asked| asked.capability.number()).collect();
+        assert_eq!((asked, event.comm.as_str()), (vec![1, 2, 3, 4], "sh"));
+        assert!(event.asked.iter().all(|asked| asked.as_itself && !asked.quietly));
+        for size in [0, SIZE - 1, SIZE + 1, SIZE + 255, SIZE + 769] {
+            assert_eq!(Event::parse(&vec![0; size]), None);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `plim trace`: every refused system call of running containers, as it happens, with the reason.
+#![forbid(unsafe_code)]
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use plim_tools_common::args::Output;
+use plim_tools_common::exit::{self, OrStatus};
+use plim_tools_common::output;
+use plim_tools_common::target::{TargetName, find_live};
+use plim_trace::cause::Kind;
+use plim_trace::options;
+use plim_trace::report::{Format, Report, Wanted};
+use plim_trace::tracer::Missed;
+use plim_trace::watch::Watch;
+
+const NAME: &str = "plim-trace";
+/// Events handed out before the clock and the signals are looked at again.
+const BATCH: usize = 4096;
+/// The longest time that an event waits to be read, and that a signal waits to be obeyed.
+const PACE: Duration = Duration::from_millis(20);
+
+/// Show every refused system call of containers, with the reason
+///
+/// What is refused is told as it happens: by a seccomp filter, for want of a capability, by the mode of a file, by a
+/// limit. What cannot be told is called unknown. Nothing about the container is changed.
+#[derive(Debug, Parser)]
+#[command(
+    name = NAME,
+    bin_name = "plim trace",
+    version,
+    override_usage = "plim trace [OPTIONS] TARGET…\n       plim trace [OPTIONS] --all\n       plim trace [OPTIONS] -- COMMAND [ARG…]",
+    after_help = "A COMMAND is run by plim run in a new container, with its standard output on standard error; for options of \
+                  the container use plim run --trace.\n\n\
+                  Ends with the last target, after --duration, or at SIGINT and SIGTERM.\n\n\
+                  Exit status: 0 everything was seen, 2 usage or bad target, 3 something could not be observed (no privilege, \
+                  events lost); with COMMAND: as plim run."
+)]
+struct Args {
+    /// docker:NAME, plim:NAME, pid:N, host, a container's name or the beginning of its id
+    #[arg(value_name = "TARGET", required_unless_present_any = ["all", "command"])]
+    targets: Vec<String>,
+    /// Every running container of every engine
+    #[arg(long, conflicts_with_all = ["targets", "command"])]
+    all: bool,
+    /// End after this time: 500ms, 10s, 5m
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "command")]
+    duration: Option<Duration>,
+    /// Tell equal refusals once, at the end, with their number
+    #[arg(long)]
+    summary: bool,
+    /// Only refusals of these kinds: seccomp, capability, lsm, permission, namespace, limit, unknown
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = options::kind)]
+    cause: Vec<Kind>,
+    /// Only these system calls
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = options::syscall)]
+    syscall: Vec<String>,
+    /// Tell when each was refused
+    #[arg(long)]
+    times: bool,
+    #[command(flatten)]
+    output: Output<Format>,
+    /// A command to run in a new container, and its arguments
+    #[arg(value_name = "COMMAND", last = true, conflicts_with = "targets")]
+    command: Vec<String>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| expected(text))?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => None,
+    };
+    milliseconds.map(Duration::from_millis).ok_or_else(|| expected(text))
+}
+
+fn expected(text: &str) -> String {
+    format!("found {text:?}, expected a number with ms, s, m or h")
+}
+
+fn main() -> ExitCode {
+    plim_tools_common::run_main(NAME, run)
+}
+
+fn run(args: Args) -> Result<u8> {
+    if !args.command.is_empty() {
+        return Err(run_command(&args));
+    }
+    let mut selected = Vec::new();
+    let mut status = exit::CLEAN;
+    if args.all {
+        let (found, unasked) = plim_observe::all();
+        selected.extend(found);
+        for error in unasked {
+            status = exit::UNOBSERVABLE;
+            note(&args, &format!("{:#}; its containers are not traced", anyhow::Error::from(error)))?;
+        }
+        anyhow::ensure!(!selected.is_empty(), "no container is running");
+    }
+    for word in &args.targets {
+        selected.push(find_live(&TargetName::parse(word)?)?);
+    }
+    let mut watch = Watch::new().or_status(exit::UNOBSERVABLE)?;
+    watch.times = args.times;
+    for target in &selected {
+        watch.add(target, true, None).or_status(exit::UNOBSERVABLE)?;
+    }
+    if !watch.sees_capabilities() {
+        status = exit::UNOBSERVABLE;
+        note(&args, "this kernel shows no refused capabilities: such a refusal is unknown")?;
+    }
+    let stop = Stop::new()?;
+    let wanted = Wanted { causes: args.cause.clone(), syscalls: args.syscall.clone() };
+    let out = std::io::BufWriter::new(args.output.destination()?);
+    let mut report = Report::new(out, args.output.format, args.summary, wanted, args.output.style());
+    watch.attach().or_status(exit::UNOBSERVABLE)?;
+    note(&args, &format!("tracing {}", names(&selected)))?;
+    let end = args.duration.map(|duration| Instant::now() + duration);
+    while !stop.asked() && end.is_none_or(|end| Instant::now() < end) {
+        let read = watch.drain(BATCH, |denial| report.tell(denial))?;
+        report.flush()?;
+        if read == 0 {
+            if !watch.has_live_targets() {
+                break;
+            }
+            let left = end.map_or(PACE, |end| end.saturating_duration_since(Instant::now()).min(PACE));
+            watch.wait(left);
+        }
+    }
+    let missed = watch.detach();
+    // What is in the ring now is all there will be: it holds some 90,000 events.
+    while watch.drain(BATCH, |denial| report.tell(denial))? > 0 {}
+    let out = report.finish(missed)?;
+    let out = out.into_inner().map_err(|error| error.into_error()).context("write the report")?;
+    out.finish()?;
+    if tell_missed(&args, missed)? {
+        status = exit::UNOBSERVABLE;
+    }
+    Ok(status)
+}
+
+fn names(selected: &[plim_observe::Selected]) -> String {
+    let names: Vec<String> = selected.iter().map(plim_observe::Selected::target_name).collect();
+    names.join(", ")
+}
+
+/// Says what was not seen; whether there was anything.
+fn tell_missed(args: &Args, missed: Missed) -> Result<bool> {
+    if missed.lost > 0 {
+        note(args, &format!("{} events were lost: they came faster than they could be read", missed.lost))?;
+    }
+    if missed.skipped_runs > 0 {
+        note(args, &format!("the kernel skipped {} runs of the programs", missed.skipped_runs))?;
+    }
+    Ok(missed.lost > 0)
+}
+
+fn note(args: &Args, text: &str) -> Result<()> {
+    if args.output.quiet {
+        return Ok(());
+    }
+    output::to_stderr(format!("{NAME}: {text}\n").as_bytes())
+}
+
+/// SIGINT, SIGTERM and SIGHUP, taken as a request to end: the programs are detached and the report is finished.
+struct Stop(SignalFd);
+
+impl Stop {
+    fn new() -> Result<Stop> {
+        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+        signals.thread_block().context("block signals")?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Stop(SignalFd::with_flags(&signals, flags).context("make a signalfd")?))
+    }
+
+    fn asked(&self) -> bool {
+        matches!(self.0.read_signal(), Ok(Some(_)))
+    }
+}
+
+/// Becomes `plim run --trace`; comes back with an error alone.
+fn run_command(args: &Args) -> anyhow::Error {
+    let own = std::env::current_exe().ok();
+    let beside = own.and_then(|own| Some(own.parent()?.join("plim-run"))).filter(|path| path.is_file());
+    let mut command = Command::new(beside.unwrap_or_else(|| "plim-run".into()));
+    let format = match args.output.format {
+        Format::Table => "table",
+        Format::Json => "json",
+        Format::Jsonl => "jsonl",
+    };
+    command.arg("--trace").args(["--trace-format", format]);
+    let output = args.output.output.as_deref().unwrap_or_else(|| std::path::Path::new("-"));
+    command.arg("--trace-output").arg(output);
+    for (option, set) in [("--trace-live", !args.summary), ("--trace-times", args.times)] {
+        if set {
+            command.arg(option);
+        }
+    }
+    if !args.cause.is_empty() {
+        let words: Vec<&str> = args.cause.iter().map(|kind| kind.as_str()).collect();
+        command.arg("--trace-cause").arg(words.join(","));
+    }
+    if !args.syscall.is_empty() {
+        command.arg("--trace-syscall").arg(args.syscall.join(","));
+    }
+    let error = command.arg("--").args(&args.command).exec();
+    anyhow::Error::from(error).context("execute plim-run")
+}

@@ -1,0 +1,356 @@
+//! The programs in the kernel: loaded, told what to look at, attached and detached in the order that keeps them exact.
+
+use std::time::Duration;
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::{BtfTracePoint, FExit, Program};
+use aya::{Btf, Ebpf, EbpfLoader};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use plim_model::Capability;
+use plim_model::parse::status;
+use plim_seccomp::{Arch, arguments, syscalls};
+
+use crate::event::Event;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trace.o"));
+
+/// Where i386's rows begin in the map `strings`.
+const I386_ROWS: u32 = 1024;
+/// Slots in the map `targets`.
+pub const MOST_TARGETS: u32 = 1024;
+/// Keys of the map `settings`.
+const GENERATION: u32 = 0;
+const HOST: u32 = 1;
+/// Pointers of these names are NUL-terminated strings.
+const STRINGS: [&str; 15] = [
+    "filename",
+    "pathname",
+    "path",
+    "oldname",
+    "newname",
+    "dev_name",
+    "dir_name",
+    "type",
+    "new_root",
+    "put_old",
+    "from_pathname",
+    "to_pathname",
+    "specialfile",
+    "special",
+    "fs_name",
+];
+
+/// Why the tracer cannot be used, or stopped working.
+#[derive(Debug, thiserror::Error)]
+pub enum TracerError {
+    /// Not enough privilege; the text names what is missing.
+    #[error("tracing needs {0} (or root in the first user namespace)")]
+    Privilege(String),
+    /// What the kernel lacks.
+    #[error("this kernel cannot be traced: {0}")]
+    Kernel(String),
+    /// One step failed.
+    #[error("{step}")]
+    Step {
+        /// What was being done.
+        step: String,
+        /// What the kernel or its verifier said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The calling process is not in the first pid namespace, whose numbers the events carry.
+    #[error("tracing from {0}: a container's processes are known only from the first pid namespace")]
+    PidNamespace(String),
+    /// More targets than slots.
+    #[error("more than {MOST_TARGETS} targets at once")]
+    TooMany,
+}
+
+fn step<E: std::error::Error + Send + Sync + 'static>(
+    step: impl Into<String>,
+) -> impl FnOnce(E) -> TracerError {
+    move |error| TracerError::Step { step: step.into(), source: Box::new(error) }
+}
+
+/// How refused capabilities are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CapabilityProbe {
+    /// The tracepoint of Linux 6.18.
+    Tracepoint,
+    /// fexit on cap_capable().
+    Fexit,
+    /// Not at all: a refusal for want of a capability is `unknown`.
+    None,
+}
+
+/// The programs, loaded. Dropping it detaches them.
+pub struct Tracer {
+    ebpf: Ebpf,
+    attached: Vec<&'static str>,
+    ring: RingBuf<MapData>,
+    namespaces: HashMap<MapData, u32, u32>,
+    targets: Array<MapData, [u32; 2]>,
+    settings: Array<MapData, u32>,
+    lost: PerCpuArray<MapData, u64>,
+    generation: u32,
+    slots: u32,
+    capabilities: CapabilityProbe,
+}
+
+impl std::fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracer").field("attached", &self.attached).field("slots", &self.slots).finish()
+    }
+}
+
+/// What was not seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// Events for which the ring had no room.
+    pub lost: u64,
+    /// Program runs that the kernel skipped because one was running on the processor.
+    pub skipped_runs: u64,
+}
+
+impl Tracer {
+    /// Loads the programs; nothing is attached yet.
+    ///
+    /// # Errors
+    /// The privilege or kernel feature that is missing, or what the verifier said.
+    pub fn load() -> Result<Tracer, TracerError> {
+        may_trace()?;
+        // Without BTF the loader would leave the offsets of the machine that compiled the programs in them.
+        let btf = Btf::from_sys_fs().map_err(|error| {
+            TracerError::Kernel(format!("it has no BTF (CONFIG_DEBUG_INFO_BTF): {error}"))
+        })?;
+        let boot_ns = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+            .map_or(0, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX));
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .allow_unsupported_maps()
+            .override_global("attached_boot_ns", &boot_ns, true)
+            .load(OBJECT)
+            .map_err(step("make the maps (needs Linux 5.15)"))?;
+        let mut capabilities = CapabilityProbe::Tracepoint;
+        for name in ["signal_generate", "ended", "executed", "sys_enter", "sys_exit"] {
+            tracepoint(&mut ebpf, name)?
+                .load(tracepoint_of(name), &btf)
+                .map_err(step(format!("load {name}")))?;
+        }
+        if tracepoint(&mut ebpf, "capable")?.load("cap_capable", &btf).is_err() {
+            capabilities = match fexit(&mut ebpf)?.load("cap_capable", &btf) {
+                Ok(()) => CapabilityProbe::Fexit,
+                Err(_) => CapabilityProbe::None,
+            };
+        }
+        let map = |ebpf: &mut Ebpf, name: &str| {
+            ebpf.take_map(name).ok_or_else(|| TracerError::Kernel(format!("the object has no map {name}")))
+        };
+        let mut strings =
+            Array::<_, u32>::try_from(map(&mut ebpf, "strings")?).map_err(step("open the map strings"))?;
+        for (row, places) in string_arguments() {
+            strings.set(row, places, 0).map_err(step("fill the map strings"))?;
+        }
+        Ok(Tracer {
+            ring: RingBuf::try_from(map(&mut ebpf, "ring")?).map_err(step("open the map ring"))?,
+            namespaces: HashMap::try_from(map(&mut ebpf, "namespaces")?)
+                .map_err(step("open the map namespaces"))?,
+            targets: Array::try_from(map(&mut ebpf, "targets")?).map_err(step("open the map targets"))?,
+            settings: Array::try_from(map(&mut ebpf, "settings")?).map_err(step("open the map settings"))?,
+            lost: PerCpuArray::try_from(map(&mut ebpf, "lost")?).map_err(step("open the map lost"))?,
+            ebpf,
+            attached: Vec::new(),
+            generation: 0,
+            slots: 0,
+            capabilities,
+        })
+    }
+
+    /// How refused capabilities are seen.
+    pub fn capabilities(&self) -> CapabilityProbe {
+        self.capabilities
+    }
+
+    /// Adds a target by the inode of its pid namespace: whatever lives there or in one below. With `armed` its calls count
+    /// at once, else from its next execve on. Returns its slot.
+    ///
+    /// # Errors
+    /// [`TracerError::TooMany`], or the kernel refuses.
+    pub fn add(&mut self, pid_namespace: u32, armed: bool) -> Result<u32, TracerError> {
+        const STEP: &str = "name a target to the programs";
+        let slot = self.slots;
+        if slot >= MOST_TARGETS {
+            return Err(TracerError::TooMany);
+        }
+        self.targets.set(slot, [u32::from(armed), 0], 0).map_err(step(STEP))?;
+        self.namespaces.insert(pid_namespace, slot, 0).map_err(step(STEP))?;
+        if pid_namespace == FIRST_PID_NAMESPACE {
+            self.settings.set(HOST, 1, 0).map_err(step(STEP))?;
+        }
+        self.generation += 1;
+        self.settings.set(GENERATION, self.generation, 0).map_err(step(STEP))?;
+        self.slots += 1;
+        Ok(slot)
+    }
+
+    /// Attaches the programs: the exits last, so that none is seen whose enter, capabilities or signal were not.
+    ///
+    /// # Errors
+    /// The kernel refuses; what was attached is detached again.
+    pub fn attach(&mut self) -> Result<(), TracerError> {
+        let capable = match self.capabilities {
+            CapabilityProbe::Tracepoint => Some("capable"),
+            CapabilityProbe::Fexit => Some("capable_exit"),
+            CapabilityProbe::None => None,
+        };
+        let order = ["signal_generate", "ended", "executed", "sys_enter", "sys_exit"];
+        for name in capable.into_iter().chain(order) {
+            let attached = if name == "capable_exit" {
+                fexit(&mut self.ebpf)?.attach().map(drop)
+            } else {
+                tracepoint(&mut self.ebpf, name)?.attach().map(drop)
+            };
+            if let Err(error) = attached {
+                self.detach();
+                return Err(step(format!("attach {name}"))(error));
+            }
+            self.attached.push(name);
+        }
+        Ok(())
+    }
+
+    /// Detaches the programs in the opposite order. What they told before can still be read.
+    pub fn detach(&mut self) {
+        while let Some(name) = self.attached.pop() {
+            // Unloading drops the link, which is what detaches; a program that is not loaded has none.
+            match self.ebpf.program_mut(name) {
+                Some(Program::BtfTracePoint(program)) => drop(program.unload()),
+                Some(Program::FExit(program)) => drop(program.unload()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for events, `timeout` at most.
+    pub fn wait(&self, timeout: Duration) {
+        use std::os::fd::AsFd;
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
+        // An interrupted wait is a short one.
+        let _ = poll(&mut fds, timeout);
+    }
+
+    /// The next event; `None` when there is none now.
+    ///
+    /// # Errors
+    /// A record that the programs do not write.
+    pub fn next_event(&mut self) -> Result<Option<Event>, TracerError> {
+        match self.ring.next() {
+            None => Ok(None),
+            Some(record) => match Event::parse(&record) {
+                Some(event) => Ok(Some(event)),
+                None => Err(TracerError::Kernel(format!("a record of {} bytes in the ring", record.len()))),
+            },
+        }
+    }
+
+    /// What was not seen so far. Skipped runs are counted while the programs are attached.
+    pub fn missed(&self) -> Missed {
+        let lost = self.lost.get(&0, 0).map(|counts| counts.iter().sum()).unwrap_or_default();
+        let skipped_runs = self
+            .attached
+            .iter()
+            .filter_map(|name| self.ebpf.program(name))
+            .filter_map(|program| match program {
+                Program::BtfTracePoint(program) => program.fd().ok(),
+                Program::FExit(program) => program.fd().ok(),
+                _ => None,
+            })
+            .map(|fd| {
+                use std::os::fd::{AsFd, AsRawFd};
+                let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+                let text = std::fs::read_to_string(path).unwrap_or_default();
+                let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+                line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default()
+            })
+            .sum();
+        Missed { lost, skipped_runs }
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
+
+/// `PROC_PID_INIT_INO` (include/linux/proc_ns.h).
+pub const FIRST_PID_NAMESPACE: u32 = 4_026_531_836;
+/// `PROC_USER_INIT_INO`.
+pub const FIRST_USER_NAMESPACE: u32 = 4_026_531_837;
+
+fn may_trace() -> Result<(), TracerError> {
+    let own =
+        std::fs::read_to_string("/proc/thread-self/status").map_err(step("read /proc/thread-self/status"))?;
+    let own = status::parse(&own).map_err(step("read /proc/thread-self/status"))?.capabilities.effective;
+    let lacks = |name: &&str| !Capability::from_name(name).is_some_and(|capability| own.contains(capability));
+    let missing: Vec<&str> = ["CAP_BPF", "CAP_PERFMON"].into_iter().filter(lacks).collect();
+    if !missing.is_empty() && lacks(&"CAP_SYS_ADMIN") {
+        return Err(TracerError::Privilege(missing.join(" and ")));
+    }
+    let link = std::fs::read_link("/proc/self/ns/pid").map_err(step("readlink /proc/self/ns/pid"))?;
+    let link = link.to_string_lossy().into_owned();
+    if link == format!("pid:[{FIRST_PID_NAMESPACE}]") { Ok(()) } else { Err(TracerError::PidNamespace(link)) }
+}
+
+fn tracepoint_of(name: &str) -> &str {
+    match name {
+        "ended" => "sched_process_exit",
+        "executed" => "sched_process_exec",
+        other => other,
+    }
+}
+
+fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, TracerError> {
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or_else(|| TracerError::Kernel(format!("the object has no tracepoint program {name}")))
+}
+
+fn fexit(ebpf: &mut Ebpf) -> Result<&mut FExit, TracerError> {
+    ebpf.program_mut("capable_exit")
+        .and_then(|program| program.try_into().ok())
+        .ok_or_else(|| TracerError::Kernel("the object has no program capable_exit".to_owned()))
+}
+
+/// The rows of the map `strings`: which arguments of which call are strings.
+fn string_arguments() -> Vec<(u32, u32)> {
+    let mut rows = Vec::new();
+    for (arch, first) in [(Arch::X86_64, 0), (Arch::X86, I386_ROWS)] {
+        for (name, number) in syscalls::calls(arch).filter(|(_, number)| number.0 < I386_ROWS) {
+            // A byte for each of the first three: the index and one.
+            let places = string_indices(arch, name)
+                .take(3)
+                .filter_map(|index| u32::try_from(index + 1).ok())
+                .enumerate()
+                .fold(0, |places, (at, place)| places | place << (8 * at));
+            if places != 0 {
+                rows.push((first + number.0, places));
+            }
+        }
+    }
+    rows
+}
+
+/// Which arguments of a call are strings, in their order: the first three are told.
+pub fn string_indices(arch: Arch, syscall: &str) -> impl Iterator<Item = usize> {
+    // A file system is named, as is what a path begins at; names of attributes and hosts are not paths.
+    let by_name = matches!(syscall, "umount" | "umount2" | "acct" | "oldumount" | "name_to_handle_at");
+    arguments::on(arch, syscall)
+        .iter()
+        .enumerate()
+        .filter(move |(_, argument)| {
+            argument.width == arguments::Width::Pointer
+                && (STRINGS.contains(&argument.name) || (by_name && argument.name == "name"))
+        })
+        .map(|(index, _)| index)
+}

@@ -49,6 +49,13 @@ pub fn disassemble(program: &Program) -> String {
     text
 }
 
+/// What each instruction does, without its raw form.
+pub(crate) fn meanings(program: &Program) -> Vec<String> {
+    let states = states(program).into_iter().map(|state| state.unwrap_or(NOTHING));
+    let instructions = program.instructions().iter().enumerate();
+    instructions.zip(states).map(|((index, insn), state)| meaning(*insn, index, state)).collect()
+}
+
 const NOTHING: Known = Known { a: Holds::Other, token: None };
 
 /// What is known before each instruction, `None` for those that are never reached. One pass does, since jumps go forward.

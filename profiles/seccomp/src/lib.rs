@@ -21,6 +21,7 @@ pub mod disasm;
 pub mod errno;
 mod error;
 pub mod exact;
+pub mod explain;
 pub mod fallback;
 pub mod installed;
 pub mod interpret;

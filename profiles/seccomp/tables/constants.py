@@ -23,11 +23,11 @@ class Set:
     """One set. `values` are exclusive and live in the bits of `field`; `flags` are bits outside of it."""
 
     def __init__(self, name, doc, headers, values=None, flags=None, drop=None, alias=None, field=None, keep=None,
-                 common=True, exact=(), auto=False):
+                 scope="Everywhere", exact=(), auto=False):
         self.name, self.doc, self.headers = name, doc, headers.split()
         self.values, self.flags, self.drop, self.alias = values, flags, drop, alias
         self.field = field if field is not None else (0 if values is None else ALL)
-        self.keep, self.common, self.exact, self.auto = keep, common, exact, auto
+        self.keep, self.scope, self.exact, self.auto = keep, scope, exact, auto
 
 
 IOCTL = ("asm/ioctls.h linux/sockios.h linux/fs.h linux/loop.h linux/if_tun.h linux/userfaultfd.h linux/kvm.h linux/nsfs.h"
@@ -37,14 +37,14 @@ IOCTL = ("asm/ioctls.h linux/sockios.h linux/fs.h linux/loop.h linux/if_tun.h li
 SETS = [
     Set("AddressFamily", "Address families (socket(2))", "sys/socket.h", r"AF_\w+", drop="AF_MAX", alias="AF_LOCAL|AF_FILE|AF_ROUTE"),
     Set("SocketType", "Socket types and their flags (socket(2))", "sys/socket.h", "SOCK_(STREAM|DGRAM|RAW|RDM|SEQPACKET|DCCP|PACKET)",
-        "SOCK_(CLOEXEC|NONBLOCK)", field=0xf, common=False),
+        "SOCK_(CLOEXEC|NONBLOCK)", field=0xf, scope="NotMips"),
     Set("SocketCall", "Operations of socketcall(2)", "linux/net.h", "SYS_[A-Z0-9]+"),
     Set("IpcCall", "Operations of ipc(2)", "linux/ipc.h", "(SEM|MSG|SHM)(OP|GET|CTL|TIMEDOP|SND|RCV|AT|DT)"),
     Set("IpcControl", "Commands of semctl(2), msgctl(2) and shmctl(2)", "linux/ipc.h", "IPC_(RMID|SET|STAT|INFO)", "IPC_64", field=0xff),
     Set("IpcFlags", "Flags of semget(2), msgget(2) and shmget(2)", "linux/ipc.h", None, "IPC_(CREAT|EXCL|NOWAIT)"),
     Set("CloneFlags", "Flags of clone(2), with the exit signal in the low byte", "linux/sched.h asm/signal.h", "SIG[A-Z0-9]+",
         r"CLONE_\w+", drop="CLONE_NEWTIME|CLONE_ARGS.*|SIGRTM.*|SIGSTKSZ|SIGUNUSED|SIGEV.*", alias="SIGIOT|SIGPOLL", field=0xff,
-        keep=1 << 32, common=False),
+        keep=1 << 32, scope="NotMips"),
     Set("NamespaceFlags", "Flags of unshare(2) and setns(2)", "linux/sched.h", None,
         "CLONE_(NEW[A-Z]+|VM|FS|FILES|SIGHAND|THREAD|SYSVSEM)"),
     Set("Personality", "Execution domains and their flags (personality(2))", "linux/personality.h",
@@ -56,30 +56,30 @@ SETS = [
         "|SCHED_CORE_(GET|CREATE|SHARE_TO|SHARE_FROM|SCOPE|MAX)|MDWE|SET_VMA_|RISCV_V_VSTATE|RISCV_CTX|RISCV_SCOPE|DEXCR_ARCH|PMLEN"
         "|SYS_DISPATCH|SET_PTRACER_ANY|KSM_|SHADOW_STACK|THP_DISABLE_EXCEPT|FUTEX_HASH_|TIMER_CREATE_RESTORE_IDS_|CFI_|BRANCH|RSEQ_SLICE_EXT_|RSEQ_SLICE_EXTENSION_).*"
         "|PR_SVE_SET_VL_ONEXEC|PR_SME_SET_VL_ONEXEC", alias="x"),
-    Set("ArchPrctlOption", "Options of arch_prctl(2)", "asm/prctl.h", r"ARCH_\w+", drop="ARCH_SHSTK_(SHSTK|WRSS)|ARCH_XCOMP_TILE.*", common=False),
+    Set("ArchPrctlOption", "Options of arch_prctl(2)", "asm/prctl.h", r"ARCH_\w+", drop="ARCH_SHSTK_(SHSTK|WRSS)|ARCH_XCOMP_TILE.*", scope="X86"),
     Set("OpenFlags", "Flags of open(2): access mode and the rest", "linux/fcntl.h", "O_(RDONLY|WRONLY|RDWR)", r"O_\w+",
-        drop="O_ACCMODE", alias="O_NDELAY", field=3, common=False),
-    Set("DescriptorFlags", "Flags of pipe2(2), dup3(2) and their like", "linux/fcntl.h", None, "O_(CLOEXEC|NONBLOCK|DIRECT|EXCL)", common=False),
+        drop="O_ACCMODE", alias="O_NDELAY", field=3, scope="Open"),
+    Set("DescriptorFlags", "Flags of pipe2(2), dup3(2) and their like", "linux/fcntl.h", None, "O_(CLOEXEC|NONBLOCK|DIRECT|EXCL)", scope="Open"),
     Set("FcntlCommand", "Commands of fcntl(2)", "linux/fcntl.h", r"F_\w+",
-        drop="F_(RDLCK|WRLCK|UNLCK|EXLCK|SHLCK|LINUX_SPECIFIC_BASE|SEAL_.*|OWNER_.*)", common=False),
+        drop="F_(RDLCK|WRLCK|UNLCK|EXLCK|SHLCK|LINUX_SPECIFIC_BASE|SEAL_.*|OWNER_.*)", scope="NotMips"),
     Set("MmapProt", "Protections of mmap(2) and mprotect(2)", "linux/mman.h", None, r"PROT_(READ|WRITE|EXEC|SEM|GROWSDOWN|GROWSUP)",
-        exact=[(0, "PROT_NONE")], common=False),
+        exact=[(0, "PROT_NONE")], scope="NotMips"),
     Set("MmapFlags", "Flags of mmap(2)", "linux/mman.h", "MAP_(SHARED|PRIVATE|SHARED_VALIDATE|DROPPABLE)", r"MAP_[A-Z0-9_]+",
-        drop=r"MAP_TYPE|MAP_FILE|MAP_HUGE_.*", field=0xf, common=False),
+        drop=r"MAP_TYPE|MAP_FILE|MAP_HUGE_.*", field=0xf, scope="NotMipsPower"),
     Set("MremapFlags", "Flags of mremap(2)", "linux/mman.h", None, r"MREMAP_\w+"),
-    Set("MsyncFlags", "Flags of msync(2)", "asm/mman.h", None, "MS_(ASYNC|INVALIDATE|SYNC)"),
+    Set("MsyncFlags", "Flags of msync(2)", "asm/mman.h", None, "MS_(ASYNC|INVALIDATE|SYNC)", scope="NotMips"),
     Set("MlockFlags", "Flags of mlock2(2)", "asm/mman.h", None, r"MLOCK_\w+"),
-    Set("MlockallFlags", "Flags of mlockall(2)", "asm/mman.h", None, r"MCL_\w+", common=False),
-    Set("Madvice", "Advice of madvise(2)", "asm/mman.h", r"MADV_\w+", common=False),
+    Set("MlockallFlags", "Flags of mlockall(2)", "asm/mman.h", None, r"MCL_\w+", scope="NotMipsPower"),
+    Set("Madvice", "Advice of madvise(2)", "asm/mman.h", r"MADV_\w+", scope="NotMips"),
     Set("Fadvice", "Advice of posix_fadvise(2)", "linux/fadvise.h", r"POSIX_FADV_\w+"),
     Set("KeyctlOperation", "Operations of keyctl(2)", "linux/keyctl.h", r"KEYCTL_\w+", drop="KEYCTL_(CAPS|SUPPORTS|MOVE_EXCL).*"),
     Set("PtraceRequest", "Requests of ptrace(2)", "linux/ptrace.h asm/ptrace-abi.h", r"PTRACE_\w+",
-        drop="PTRACE_(EVENT_|O_|PEEKSIGINFO_SHARED|SYSCALL_INFO_|EVENTMSG_).*", common=False),
+        drop="PTRACE_(EVENT_|O_|PEEKSIGINFO_SHARED|SYSCALL_INFO_|EVENTMSG_).*", scope="X86"),
     Set("BpfCommand", "Commands of bpf(2)", "linux/bpf.h", "enum:bpf_cmd", alias="BPF_PROG_RUN", drop="__MAX_BPF_CMD|BPF_PROG_RUN_OPTS"),
     Set("MountFlags", "Flags of mount(2)", "linux/mount.h", None, r"MS_\w+", drop="MS_RMT_MASK|MS_MGC_MSK|MS_VERBOSE"),
     Set("UmountFlags", "Flags of umount2(2)", "sys/mount.h", None, "MNT_(FORCE|DETACH|EXPIRE)|UMOUNT_NOFOLLOW"),
     Set("OpenTreeFlags", "Flags of open_tree(2)", "linux/mount.h linux/fcntl.h", None,
-        "OPEN_TREE_(CLONE|CLOEXEC|NAMESPACE)|AT_(EMPTY_PATH|NO_AUTOMOUNT|SYMLINK_NOFOLLOW|RECURSIVE)"),
+        "OPEN_TREE_(CLONE|CLOEXEC|NAMESPACE)|AT_(EMPTY_PATH|NO_AUTOMOUNT|SYMLINK_NOFOLLOW|RECURSIVE)", scope="NotMips"),
     Set("MoveMountFlags", "Flags of move_mount(2)", "linux/mount.h", None, r"MOVE_MOUNT_\w+", drop="MOVE_MOUNT__MASK"),
     Set("FsopenFlags", "Flags of fsopen(2)", "linux/mount.h", None, r"FSOPEN_\w+"),
     Set("FspickFlags", "Flags of fspick(2)", "linux/mount.h", None, r"FSPICK_\w+"),
@@ -100,25 +100,25 @@ SETS = [
     Set("FutexOperation", "Operations of futex(2)", "linux/futex.h",
         "FUTEX_(WAIT|WAKE|FD|REQUEUE|CMP_REQUEUE|WAKE_OP|LOCK_PI|UNLOCK_PI|TRYLOCK_PI|WAIT_BITSET|WAKE_BITSET|WAIT_REQUEUE_PI"
         "|CMP_REQUEUE_PI|LOCK_PI2)", "FUTEX_(PRIVATE_FLAG|CLOCK_REALTIME)", field=0x7f),
-    Set("Signal", "Signals", "asm/signal.h", "SIG[A-Z0-9]+", drop="SIGRTM.*|SIGSTKSZ|SIGUNUSED|SIGEV.*", alias="SIGIOT|SIGPOLL", common=False),
-    Set("SignalMaskHow", "How sigprocmask(2) changes the mask", "asm/signal.h", "SIG_(BLOCK|UNBLOCK|SETMASK)", common=False),
+    Set("Signal", "Signals", "asm/signal.h", "SIG[A-Z0-9]+", drop="SIGRTM.*|SIGSTKSZ|SIGUNUSED|SIGEV.*", alias="SIGIOT|SIGPOLL", scope="NotMips"),
+    Set("SignalMaskHow", "How sigprocmask(2) changes the mask", "asm/signal.h", "SIG_(BLOCK|UNBLOCK|SETMASK)", scope="NotMips"),
     Set("SocketLevel", "Levels of setsockopt(2)", "sys/socket.h netinet/in.h netinet/tcp.h netinet/udp.h linux/netlink.h",
-        "SOL_[A-Z0-9]+", common=False),
+        "SOL_[A-Z0-9]+", scope="NotMips"),
     Set("MessageFlags", "Flags of send(2) and recv(2)", "sys/socket.h", None, r"MSG_\w+", alias="MSG_TRYHARD"),
     Set("ShutdownHow", "How shutdown(2) closes", "sys/socket.h", "SHUT_(RD|WR|RDWR)"),
     Set("Clock", "Clocks", "linux/time.h", "CLOCK_[A-Z_]+"),
     Set("TimerFlags", "Flags of timer_settime(2) and timerfd_settime(2)", "linux/timerfd.h linux/time.h", None, "TFD_TIMER_(ABSTIME|CANCEL_ON_SET)"),
-    Set("TimerfdFlags", "Flags of timerfd_create(2)", "linux/fcntl.h linux/timerfd.h", None, "TFD_(CLOEXEC|NONBLOCK)", common=False),
-    Set("Resource", "Resources of setrlimit(2)", "linux/resource.h", "RLIMIT_[A-Z]+", common=False),
+    Set("TimerfdFlags", "Flags of timerfd_create(2)", "linux/fcntl.h linux/timerfd.h", None, "TFD_(CLOEXEC|NONBLOCK)", scope="NotMips"),
+    Set("Resource", "Resources of setrlimit(2)", "linux/resource.h", "RLIMIT_[A-Z]+", scope="NotMips"),
     Set("Whence", "Where lseek(2) counts from", "linux/fs.h", "SEEK_(SET|CUR|END|DATA|HOLE)"),
-    Set("EventfdFlags", "Flags of eventfd(2)", "sys/eventfd.h", None, r"EFD_\w+", common=False),
-    Set("EpollFlags", "Flags of epoll_create1(2)", "linux/fcntl.h linux/eventpoll.h", None, "EPOLL_CLOEXEC", common=False),
+    Set("EventfdFlags", "Flags of eventfd(2)", "sys/eventfd.h", None, r"EFD_\w+", scope="NotMips"),
+    Set("EpollFlags", "Flags of epoll_create1(2)", "linux/fcntl.h linux/eventpoll.h", None, "EPOLL_CLOEXEC", scope="NotMips"),
     Set("EpollOperation", "Operations of epoll_ctl(2)", "linux/eventpoll.h", r"EPOLL_CTL_\w+"),
-    Set("InotifyFlags", "Flags of inotify_init1(2)", "sys/inotify.h", None, "IN_(CLOEXEC|NONBLOCK)", common=False),
+    Set("InotifyFlags", "Flags of inotify_init1(2)", "sys/inotify.h", None, "IN_(CLOEXEC|NONBLOCK)", scope="NotMips"),
     Set("InotifyMask", "Events of inotify_add_watch(2)", "linux/inotify.h", None, r"IN_\w+", drop="IN_(CLOEXEC|NONBLOCK|CLOSE|MOVE|ALL_EVENTS)"),
-    Set("SignalfdFlags", "Flags of signalfd(2)", "linux/fcntl.h linux/signalfd.h", None, r"SFD_\w+", common=False),
+    Set("SignalfdFlags", "Flags of signalfd(2)", "linux/fcntl.h linux/signalfd.h", None, r"SFD_\w+", scope="NotMips"),
     Set("MemfdFlags", "Flags of memfd_create(2)", "linux/memfd.h", None, r"MFD_\w+", drop="MFD_HUGE_.*"),
-    Set("UserfaultfdFlags", "Flags of userfaultfd(2)", "linux/fcntl.h linux/userfaultfd.h", None, "O_(CLOEXEC|NONBLOCK)|UFFD_USER_MODE_ONLY", common=False),
+    Set("UserfaultfdFlags", "Flags of userfaultfd(2)", "linux/fcntl.h linux/userfaultfd.h", None, "O_(CLOEXEC|NONBLOCK)|UFFD_USER_MODE_ONLY", scope="NotMips"),
     Set("PerfFlags", "Flags of perf_event_open(2)", "linux/perf_event.h", None, r"PERF_FLAG_\w+"),
     Set("IoUringRegister", "Operations of io_uring_register(2)", "linux/io_uring.h", "enum:io_uring_register_op", drop="IORING_REGISTER_LAST"),
     Set("IoUringEnter", "Flags of io_uring_enter(2)", "linux/io_uring.h", None, r"IORING_ENTER_\w+"),
@@ -134,7 +134,7 @@ SETS = [
     Set("IdType", "Whom waitid(2) waits for", "linux/wait.h", "P_(ALL|PID|PGID|PIDFD)"),
     Set("IntervalTimer", "Timers of setitimer(2)", "linux/time.h", "ITIMER_(REAL|VIRTUAL|PROF)"),
     Set("MembarrierCommand", "Commands of membarrier(2)", "linux/membarrier.h", "enum:membarrier_cmd", alias="MEMBARRIER_CMD_SHARED"),
-    Set("PidfdFlags", "Flags of pidfd_open(2)", "linux/pidfd.h", None, "PIDFD_(NONBLOCK|THREAD)", common=False),
+    Set("PidfdFlags", "Flags of pidfd_open(2)", "linux/pidfd.h", None, "PIDFD_(NONBLOCK|THREAD)", scope="NotMips"),
     Set("PidfdSignalFlags", "Flags of pidfd_send_signal(2)", "linux/pidfd.h", None, r"PIDFD_SIGNAL_\w+"),
     Set("CloseRangeFlags", "Flags of close_range(2)", "linux/close_range.h", None, r"CLOSE_RANGE_\w+"),
     Set("LandlockRuleType", "Kinds of Landlock rules", "linux/landlock.h", "enum:landlock_rule_type"),
@@ -157,7 +157,7 @@ SETS = [
         r"|KVM_[A-Z_0-9]+|NS_[A-Z_]+|PIDFD_GET_\w+|SECCOMP_IOCTL_\w+|RND\w+|FUSE_DEV_IOC\w+|VHOST_\w+|DM_[A-Z_]+|PERF_EVENT_IOC_\w+|VT_\w+|KD\w+"
         r"|VFIO_[A-Z_]+|EVIOC\w+|UI_[A-Z_]+",
         drop=r"SIOC(DEVPRIVATE|PROTOPRIVATE)|TIOCPKT_\w+|TIOCSER_TEMT|TIOCM_\w+|TIOCL_\w+|BLK_\w+|\w+_OLD|KVM_(CAP|REG|EXIT|MAX)_\w+|\w*_FLAGS?(_\w+)?|\w+_(PAGE_SIZE|BITMAP\w*|PAGES_SHIFT)|VFIO_DEVICE_FEATURE_.+|VFIO_\w+_MASK|DM_DEFERRED_REMOVE",
-        auto=True, common=False, keep="ioctl"),
+        auto=True, scope="NotMipsPower", keep="ioctl"),
 ]
 
 
@@ -288,7 +288,7 @@ def main():
     print("// Written by tables/constants.py; edit that, not this.")
     print("//! Constants of system call arguments, from the headers of the kernel and of glibc (x86-64).")
     print("#![cfg_attr(rustfmt, rustfmt_skip)]\n")
-    print("use super::Row;\n")
+    print("use super::Row;\nuse super::Scope::*;\n")
     print("/// A set of constants that an argument takes.")
     print("#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum ConstantSet {")
     for one in SETS:
@@ -301,7 +301,7 @@ def main():
             print(f"{one.name}: empty", file=sys.stderr)
         values.sort(key=lambda p: p[0])
         text = lambda pairs: ",".join(f'({number(v)},"{n}")' for v, n in pairs)
-        rows.append(f"    Row {{ set: ConstantSet::{one.name}, field: {one.field:#x}, common: {str(one.common).lower()}, "
+        rows.append(f"    Row {{ set: ConstantSet::{one.name}, field: {one.field:#x}, scope: {one.scope}, "
                     f"values: &[{text(values)}], flags: &[{text(flags)}] }},")
     print("/// One row for each set, in the order of [`ConstantSet`].")
     print(f"pub(super) static ROWS: [Row; {len(rows)}] = [")

@@ -21,3 +21,8 @@ fn committed_is_current(name: &str, schema: &serde_json::Value) {
 fn lint() {
     committed_is_current("seccomp-lint-1.0.json", &plim_seccomp::lint::schema());
 }
+
+#[test]
+fn explain() {
+    committed_is_current("seccomp-explain-1.0.json", &plim_seccomp::explain::schema());
+}

@@ -14,11 +14,25 @@ struct Row {
     set: ConstantSet,
     /// All ones for a plain enumeration, 0 for plain flags.
     field: u64,
-    /// Whether every architecture has these values.
-    common: bool,
+    scope: Scope,
     /// Sorted by value; of equal values the first is the usual name.
     values: &'static [(u64, &'static str)],
     flags: &'static [(u64, &'static str)],
+}
+
+/// Where x86-64's values hold: compared with the kernel's headers of ten other architectures. (Requests of ioctl that carry the size of
+/// an architecture's own registers, such as KVM_SET_REGS, have another value on each.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Everywhere,
+    /// MIPS and PA-RISC have numbers of their own for signals, flags and much else.
+    NotMips,
+    /// PowerPC and SuperH too.
+    NotMipsPower,
+    /// The flags of open(2), which ARM, PowerPC and m68k number in their own way.
+    Open,
+    /// x86 alone.
+    X86,
 }
 
 impl ConstantSet {
@@ -41,11 +55,19 @@ impl ConstantSet {
         !self.row().flags.is_empty()
     }
 
-    /// Whether the values are those of `arch`. The tables are x86-64's; most values are the same everywhere, those of the others are
-    /// known to hold for i386, x32 and RISC-V, which take the kernel's generic ones.
+    /// Whether the values, which are x86-64's, are those of `arch`.
     pub fn holds_on(self, arch: Arch) -> bool {
-        self.row().common
-            || matches!(arch, Arch::X86_64 | Arch::X86 | Arch::X32 | Arch::Riscv64 | Arch::Loongarch64)
+        use Arch::*;
+        let mips =
+            matches!(arch, Mips | Mips64 | Mips64n32 | Mipsel | Mipsel64 | Mipsel64n32 | Parisc | Parisc64);
+        let power = matches!(arch, Ppc | Ppc64 | Ppc64le | Sh | Sheb);
+        match self.row().scope {
+            Scope::Everywhere => true,
+            Scope::NotMips => !mips,
+            Scope::NotMipsPower => !mips && !power,
+            Scope::Open => !mips && !power && !matches!(arch, Arm | Aarch64 | M68k),
+            Scope::X86 => matches!(arch, X86_64 | X86 | X32),
+        }
     }
 }
 

@@ -124,5 +124,9 @@ fn texts_are_read() {
 fn sets_of_one_architecture_say_so() {
     assert!(ConstantSet::AddressFamily.holds_on(Arch::Mips));
     assert!(!ConstantSet::OpenFlags.holds_on(Arch::Aarch64));
-    assert!(ConstantSet::OpenFlags.holds_on(Arch::X86));
+    assert!(ConstantSet::OpenFlags.holds_on(Arch::X86) && ConstantSet::OpenFlags.holds_on(Arch::S390x));
+    assert!(ConstantSet::CloneFlags.holds_on(Arch::Aarch64) && !ConstantSet::CloneFlags.holds_on(Arch::Mips));
+    assert!(
+        !ConstantSet::IoctlRequest.holds_on(Arch::Ppc64le) && !ConstantSet::PtraceRequest.holds_on(Arch::Arm)
+    );
 }

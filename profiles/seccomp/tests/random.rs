@@ -3,8 +3,8 @@
 mod common;
 
 use plim_seccomp::bpf::Program;
-use plim_seccomp::diagram::Store;
-use plim_seccomp::{Arch, analyse, dialect, disasm, interpret};
+use plim_seccomp::compile::{CompileError, compile, from_diagram};
+use plim_seccomp::decompile::decompile;
 use plim_seccomp::diagram::Store;
 use plim_seccomp::resolve::resolve;
 use plim_seccomp::{Arch, analyse, dialect, disasm, interpret};

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use plim_model::{Capability, CapabilitySet};
 use plim_seccomp::Arch;
-use plim_seccomp::installed::Vintage;
+use plim_seccomp::installed::{Engine, Vintage};
 use plim_seccomp::resolve::{Facts, KernelVersion, UnknownNames};
 
 /// What profiles are resolved for.
@@ -20,7 +20,11 @@ pub struct FactArgs {
     /// Kernel release: 6.1 [default: this machine's]
     #[arg(long, value_name = "RELEASE", value_parser = parse_kernel)]
     kernel: Option<KernelVersion>,
-    /// The libseccomp that installs the profile: 2.5.4
+    /// Read profiles as this program installs them: written (as they say), runc, runc@1.1, crun, youki, docker,
+    /// docker@20.10, podman, containerd
+    #[arg(long = "as", value_name = "ENGINE", default_value = "written")]
+    engine: Engine,
+    /// The libseccomp that it is built with: 2.5.4 [default: the newest known]
     #[arg(long, value_name = "VERSION")]
     libseccomp: Option<Vintage>,
     /// Pass over system call names that no architecture has, as engines do, and say which on stderr
@@ -83,6 +87,7 @@ impl FactArgs {
             arch,
             kernel,
             caps: self.caps,
+            engine: self.engine,
             libseccomp: self.libseccomp,
             skip_unknown_names: self.skip_unknown_names,
         })
@@ -107,6 +112,10 @@ impl FactArgs {
 pub struct Reading {
     /// For which machine and container.
     pub facts: Facts,
+    /// As who installs it.
+    pub engine: Engine,
+    /// With which libseccomp.
+    pub libseccomp: Vintage,
 }
 
 /// Facts of which only the capabilities may still be open.
@@ -115,11 +124,17 @@ pub struct Gathered {
     arch: Arch,
     kernel: KernelVersion,
     caps: Option<CapabilitySet>,
+    engine: Engine,
     libseccomp: Option<Vintage>,
     skip_unknown_names: bool,
 }
 
 impl Gathered {
+    /// The program that was named to install profiles.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
     /// The libseccomp that was named.
     pub fn libseccomp(&self) -> Option<Vintage> {
         self.libseccomp
@@ -137,7 +152,11 @@ impl Gathered {
 
     /// How profiles are read; `live` as for [`Gathered::facts`].
     pub fn reading(&self, live: Option<CapabilitySet>) -> Reading {
-        Reading { facts: self.facts(live) }
+        Reading {
+            facts: self.facts(live),
+            engine: self.engine,
+            libseccomp: self.libseccomp.unwrap_or_default(),
+        }
     }
 }
 

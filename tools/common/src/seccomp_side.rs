@@ -6,10 +6,12 @@
 use anyhow::Context;
 use plim_model::{CapabilitySet, Observed, Snapshot};
 use plim_observe::Selected;
+use plim_seccomp::Arch;
 use plim_seccomp::bpf::Program;
-use plim_seccomp::compile::compile;
+use plim_seccomp::compile::{compile, from_diagram};
 use plim_seccomp::diagram::{Diagram, Store, Undecided};
 use plim_seccomp::dialect::Written;
+use plim_seccomp::installed::{Engine, Installed, install};
 use plim_seccomp::resolve::{Resolved, SkipReason, resolve};
 
 use crate::exit::{self, OrStatus};
@@ -142,8 +144,10 @@ pub fn content_of_saved(snapshot: &Snapshot) -> Content {
 /// What a side means under given facts.
 #[derive(Clone, Debug)]
 pub enum Meaning {
-    /// A profile with rules.
+    /// A profile with rules, as written.
     Rules(Box<Resolved>),
+    /// A profile as an engine installs it.
+    Installed(Box<Installed>),
     /// Filters, oldest first; none at all where seccomp is off.
     Stack(Vec<Program>),
 }
@@ -155,6 +159,14 @@ impl Content {
     /// A profile that cannot be resolved; filters that are not known end the tool with [`exit::UNOBSERVABLE`].
     pub fn meaning(&self, name: &str, reading: &Reading) -> anyhow::Result<Meaning> {
         match self {
+            Content::Profile(written) if reading.engine != Engine::Written => {
+                let installed = install(written, &reading.facts, reading.engine, reading.libseccomp)
+                    .with_context(|| format!("{name} as {} installs it", reading.engine.name()))?;
+                Ok(match installed.confines() {
+                    true => Meaning::Installed(Box::new(installed)),
+                    false => Meaning::Stack(Vec::new()),
+                })
+            }
             Content::Profile(written) => {
                 let resolved = resolve(written, &reading.facts).with_context(|| name.to_owned())?;
                 Ok(resolved.map_or(Meaning::Stack(Vec::new()), |resolved| Meaning::Rules(Box::new(resolved))))
@@ -180,13 +192,19 @@ impl Side {
 }
 
 impl Meaning {
-    /// The filters that it amounts to, oldest first.
+    /// The filters that it amounts to, oldest first. Of a profile as installed it is our own program of that meaning, which finds the
+    /// calls of `native` first.
     ///
     /// # Errors
     /// A profile beyond what the kernel takes.
-    pub fn programs(&self) -> anyhow::Result<Vec<Program>> {
+    pub fn programs(&self, native: Arch) -> anyhow::Result<Vec<Program>> {
         match self {
             Meaning::Rules(resolved) => Ok(vec![compile(resolved)?]),
+            Meaning::Installed(installed) => {
+                let mut store = Store::new();
+                let diagram = store.of_installed(installed)?;
+                Ok(vec![from_diagram(&mut store, diagram, Some(native))?])
+            }
             Meaning::Stack(programs) => Ok(programs.clone()),
         }
     }
@@ -206,13 +224,21 @@ impl Meaning {
     pub fn exact(&self, store: &mut Store) -> Result<Diagram, Undecided> {
         match self {
             Meaning::Rules(resolved) => store.of_resolved(resolved),
+            Meaning::Installed(installed) => store.of_installed(installed),
             Meaning::Stack(programs) => store.of_stack(programs),
         }
     }
 
-    /// What a person should hear: names that have no effect because no architecture has them.
+    /// What a person should hear: what makes the meaning another than what is written, names that no architecture
+    /// has among it.
     pub fn notes(&self, name: &str) -> Vec<String> {
-        let Meaning::Rules(resolved) = self else { return Vec::new() };
+        let resolved = match self {
+            Meaning::Rules(resolved) => resolved,
+            Meaning::Installed(installed) => {
+                return installed.changes().map(|note| format!("{name}: {note}")).collect();
+            }
+            Meaning::Stack(_) => return Vec::new(),
+        };
         let unknown = resolved.skipped.iter().filter_map(|skipped| match skipped.why {
             SkipReason::Unknown(nearest) => {
                 let hint = nearest.map_or_else(String::new, |near| format!(", did you mean {near:?}?"));

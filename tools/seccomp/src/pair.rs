@@ -8,6 +8,7 @@ use plim_tools_common::seccomp_side::{self, Gathered, Meaning};
 pub(crate) struct Pair {
     sides: [Gathered; 2],
     facts: GatheredFacts,
+    quiet: bool,
 }
 
 /// What two sides mean, in one store.
@@ -19,10 +20,10 @@ pub(crate) struct Compared {
 
 impl Pair {
     /// Reads both.
-    pub(crate) fn gather(a: &str, b: &str, facts: &FactArgs) -> anyhow::Result<Pair> {
+    pub(crate) fn gather(a: &str, b: &str, facts: &FactArgs, quiet: bool) -> anyhow::Result<Pair> {
         anyhow::ensure!(a != "-" || b != "-", "both targets are -, but stdin can be read once");
         let sides = [seccomp_side::gather(a)?, seccomp_side::gather(b)?];
-        Ok(Pair { sides, facts: facts.gather()? })
+        Ok(Pair { sides, facts: facts.gather()?, quiet })
     }
 
     /// Parses both and finds out what they mean, with notes on stderr. A profile is resolved for the bounding set of a live target on
@@ -31,7 +32,7 @@ impl Pair {
         let sides = [self.sides[0].side()?, self.sides[1].side()?];
         let reading = self.facts.reading(sides[0].bounding.or(sides[1].bounding));
         let meanings = [sides[0].meaning(&reading)?, sides[1].meaning(&reading)?];
-        for (side, meaning) in sides.iter().zip(&meanings) {
+        for (side, meaning) in sides.iter().zip(&meanings).filter(|_| !self.quiet) {
             crate::notes(&meaning.notes(&side.name))?;
         }
         Ok((sides.map(|side| side.name), meanings))

@@ -195,6 +195,41 @@ fn the_dialects_say_what_they_cannot() {
 }
 
 #[test]
+fn engines_install_another_filter_than_is_written() {
+    let files = Files::new();
+    let profile = files.write(
+        "profile.json",
+        json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"], "syscalls": [
+            {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]})
+        .to_string(),
+    );
+    let call = b"{\"arch\":\"i386\",\"syscall\":\"socketcall\",\"args\":[1]}";
+    let answer = |more: &[&str]| {
+        let output = run_with(&[&["eval", profile.as_str()], &FACTS[..], more].concat(), call);
+        json(&output)["action"].as_str().expect("an action").to_owned()
+    };
+    assert_eq!(answer(&[]), "SCMP_ACT_ERRNO");
+    assert_eq!(answer(&["--as", "written"]), "SCMP_ACT_ERRNO");
+    assert_eq!(answer(&["--as", "runc", "--libseccomp", "2.5.4"]), "SCMP_ACT_ALLOW");
+    let output = with_facts(&["show", &profile, "--as", "runc"]);
+    assert!(err(&output).contains("/syscalls/0: socket is ruled in socketcall too"), "{}", err(&output));
+    assert_eq!(err(&with_facts(&["show", &profile, "--as", "runc", "-q"])), "");
+    for (flag, word, expected) in
+        [("--as", "crum", "did you mean \"crun\"?"), ("--libseccomp", "2.5.44", "did you mean \"2.5.4\"?")]
+    {
+        let output = with_facts(&["show", &profile, flag, word]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(err(&output).contains(expected), "{}", err(&output));
+    }
+    // What is compiled is what is installed.
+    let filter = files.path("filter.bpf");
+    let output = with_facts(&["compile", &profile, "--as", "crun", "-o", &filter]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(with_facts(&["equal", &profile, &filter, "--as", "crun"]).status.code(), Some(0));
+    assert_eq!(with_facts(&["equal", &profile, &filter]).status.code(), Some(1));
+}
+
+#[test]
 fn lint_names_the_way_that_stays_open() {
     let output = with_facts(&["lint", "preset:tcpdump", "--format", "json"]);
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));

@@ -58,7 +58,7 @@ type Prover = fn(
 ) -> Result<exact::Verdict, plim_seccomp::diagram::Undecided>;
 
 fn run(args: &Both, prove: Prover, holds: [&str; 2], fails: &str) -> anyhow::Result<u8> {
-    let pair = Pair::gather(&args.a, &args.b, &args.facts)?;
+    let pair = Pair::gather(&args.a, &args.b, &args.facts, args.output.quiet)?;
     let out = args.output.destination()?;
     args.confine.enter(Phase::writing_to(&out))?;
 

@@ -59,9 +59,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         "{} is a filter already; `plim seccomp dump` writes it, `decompile` makes a profile of it",
         side.name
     );
-    let meaning = side.meaning(&facts.reading(side.bounding))?;
+    let reading = facts.reading(side.bounding);
+    let meaning = side.meaning(&reading)?;
     crate::notes(&meaning.notes(&side.name))?;
-    let programs = meaning.programs()?;
+    let programs = meaning.programs(reading.facts.arch)?;
     let [program] = programs.as_slice() else {
         anyhow::bail!(
             "{}: neither a default action nor a rule: seccomp is off, and there is no filter",

@@ -38,7 +38,7 @@ enum Format {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
-    let pair = Pair::gather(&args.a, &args.b, &args.facts)?;
+    let pair = Pair::gather(&args.a, &args.b, &args.facts, args.output.quiet)?;
     let (out, style) = (args.output.destination()?, args.output.style());
     args.confine.enter(Phase::writing_to(&out))?;
 

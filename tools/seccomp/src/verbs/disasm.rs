@@ -30,9 +30,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     args.confine.enter(Phase::writing_to(&out))?;
 
     let side = gathered.side()?;
-    let meaning = side.meaning(&facts.reading(side.bounding))?;
-    crate::notes(&meaning.notes(&side.name))?;
-    let programs = meaning.programs()?;
+    let reading = facts.reading(side.bounding);
+    let meaning = side.meaning(&reading)?;
+    if !args.output.quiet {
+        crate::notes(&meaning.notes(&side.name))?;
+    }
+    let programs = meaning.programs(reading.facts.arch)?;
     match args.output.format {
         Format::Json => out.emit_json(&shapes::Filters::of(&side.name, None, &programs))?,
         Format::Table => out.emit(text(&programs).as_bytes())?,

@@ -49,7 +49,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
 
     let side = gathered.side()?;
     let meaning = side.meaning(&facts.reading(side.bounding))?;
-    crate::notes(&meaning.notes(&side.name))?;
+    if !args.output.quiet {
+        crate::notes(&meaning.notes(&side.name))?;
+    }
     let mut store = Store::new();
     let diagram = meaning.diagram(&mut store, &side.name)?;
     let arches = calls::arches_of(&store, &[diagram]);

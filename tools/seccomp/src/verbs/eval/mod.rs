@@ -63,9 +63,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     args.confine.enter(Phase::writing_to(&out))?;
 
     let side = gathered.side()?;
-    let meaning = side.meaning(&facts.reading(side.bounding))?;
+    let reading = facts.reading(side.bounding);
+    let meaning = side.meaning(&reading)?;
     crate::notes(&meaning.notes(&side.name))?;
-    let mut decider = Decider::new(meaning.programs()?);
+    let mut decider = Decider::new(meaning.programs(reading.facts.arch)?);
     let result = answer(Lines::new(calls), &mut decider, &mut out).with_context(|| what);
     if result.is_ok() {
         out.finish()?;

@@ -23,8 +23,10 @@ RELEASE = $(TARGET_DIR)/$(HOST)/release
 export RUSTFLAGS := -C target-feature=+crt-static
 CARGO_FLAGS = --locked --target $(HOST)
 
-# One tool per folder below tools/ that has a main.rs: tools/run is plim-run, tools/plim is plim itself.
-TOOLS := $(patsubst plim-plim,plim,$(patsubst tools/%/src/main.rs,plim-%,$(wildcard tools/*/src/main.rs)))
+# One tool per folder below tools/ that has a main.rs: tools/run is plim-run, tools/plim is plim itself. A folder with more than
+# one tool has the others in src/bin: tools/check is plim-check, plim-lock and plim-policy.
+TOOLS := $(patsubst plim-plim,plim,$(patsubst tools/%/src/main.rs,plim-%,$(wildcard tools/*/src/main.rs))) \
+	$(basename $(notdir $(wildcard tools/*/src/bin/plim-*.rs)))
 
 help: ## print this
 	@echo 'Plimsoll: shows, proves and enforces how much of the Linux kernel a container can reach.'

@@ -6,8 +6,10 @@
 pub mod declared;
 pub mod finding;
 pub mod judge;
+pub mod lock;
 pub mod packs;
 pub mod pss;
+pub mod report;
 pub mod rules;
 mod spelling;
 pub mod text;

@@ -1,13 +1,14 @@
 //! `plim check`.
 
+use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use plim_model::CapabilitySet;
 use plim_policy::judge::{Options, judge};
 use plim_policy::rules::{Date, PolicySet, load};
-use plim_policy::{Findings, Severity};
+use plim_policy::{Findings, Severity, report};
 use plim_tools_common::args::Output;
+use plim_tools_common::exit;
 use plim_tools_common::facts::FactArgs;
-use plim_tools_common::{exit, output};
 
 use crate::files::{Disk, parse_day, today};
 use crate::gather::{Gathered, gather};
@@ -40,6 +41,9 @@ pub struct Args {
     /// Fail on findings of this severity or worse
     #[arg(long, value_name = "SEVERITY", default_value = "low", value_parser = parse_severity)]
     fail_on: Severity,
+    /// Fail when a target has more privileges than this lock file says
+    #[arg(long, value_name = "FILE")]
+    lock: Option<String>,
     /// Say what a rule checks, why, and what to do about it
     #[arg(long, value_name = "RULE")]
     explain: Option<String>,
@@ -61,6 +65,16 @@ enum Format {
     Table,
     /// The model itself, versioned: {"format","findings","summary"}.
     Json,
+    /// SARIF 2.1.0, as GitHub's code scanning takes it.
+    Sarif,
+    /// JUnit XML: a suite per target, a case per rule.
+    Junit,
+    /// Annotations of a GitHub Actions step; the whole goes to its summary.
+    Github,
+    /// For a comment on a pull request.
+    Markdown,
+    /// One page.
+    Html,
 }
 
 fn parse_severity(word: &str) -> Result<Severity, String> {
@@ -76,30 +90,71 @@ fn parse_severity(word: &str) -> Result<Severity, String> {
 /// A target or policy that cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
     let default = [DEFAULT.to_owned()];
-    let policies = if args.policies.is_empty() { &default[..] } else { &args.policies };
+    // Held to a lock file, a target needs no other judge.
+    let by_default = args.policies.is_empty() && args.lock.is_none();
+    let policies = if by_default { &default[..] } else { &args.policies };
     let set = load(policies, &Disk)?;
+    let lock = args.lock.as_deref().map(crate::lock::read).transpose()?;
     if let Some(id) = &args.explain {
         return explain(args, &set, id);
     }
     let mut gathered = gather(&args.targets, args.all, &args.command_lines)?;
-    let findings = judged(args, &set, &mut gathered)?;
+    let mut findings = judged(args, &set, &mut gathered)?;
     let mut talk = gathered.notes.clone();
-    if args.policies.is_empty() {
+    if let (Some(lock), Some(file)) = (&lock, &args.lock) {
+        let locked = plim_policy::lock::check(lock, file, &gathered.subjects);
+        findings = findings.with(locked.findings);
+        if !locked.shrunk.is_empty() {
+            let names = locked.shrunk.join(", ");
+            talk.push(format!("less than is locked: {names}; plim lock --update -o {file} writes that down"));
+        }
+        if !locked.unseen.is_empty() {
+            talk.push(format!("in {file} and not looked at: {}", locked.unseen.join(", ")));
+        }
+    }
+    if by_default {
         talk.push(format!("judged by {DEFAULT}; name another with --policy"));
     }
-    match args.output.format {
-        Format::Json => args.output.emit_json(&findings)?,
-        Format::Table => args.output.emit(render::table(&findings, args.output.style()).as_bytes())?,
-    }
+    emit(args, &set, &findings)?;
     if args.output.format != Format::Table {
         talk.push(render::summary(&findings));
     }
     if !args.output.quiet {
-        let lines: String =
-            talk.iter().map(|line| format!("{NAME}: {}\n", plim_model::text::escape_message(line))).collect();
-        output::to_stderr(lines.as_bytes())?;
+        crate::notes(NAME, &talk)?;
     }
     Ok(status(&findings, args.fail_on, gathered.incomplete))
+}
+
+/// Writes the findings in the format that was asked for.
+fn emit(args: &Args, set: &PolicySet, findings: &Findings) -> anyhow::Result<()> {
+    let out = &args.output;
+    match out.format {
+        Format::Json => out.emit_json(findings),
+        Format::Table => out.emit(render::table(findings, out.style()).as_bytes()),
+        Format::Sarif => {
+            let here = std::env::current_dir().ok().map(|path| path.display().to_string());
+            // Findings without a file of their own belong to the policy, or the lock.
+            let own = args.policies.iter().find(|policy| !policy.starts_with("pack:"));
+            let fallback = own.or(args.lock.as_ref()).map_or("plim-policy.yaml", String::as_str);
+            out.emit_json(&report::sarif(findings, &report::rules(set), here.as_deref(), fallback))
+        }
+        Format::Junit => out.emit(report::junit(findings).as_bytes()),
+        Format::Github => {
+            // The summary holds what the ten annotations of a step have no room for.
+            if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+                use std::io::Write;
+                let path = std::path::PathBuf::from(path);
+                let append = || -> std::io::Result<()> {
+                    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&path)?;
+                    file.write_all(report::markdown(findings).as_bytes())
+                };
+                append().with_context(|| format!("append to {}", path.display()))?;
+            }
+            out.emit(report::github(findings).as_bytes())
+        }
+        Format::Markdown => out.emit(report::markdown(findings).as_bytes()),
+        Format::Html => out.emit(report::html(findings).as_bytes()),
+    }
 }
 
 fn judged(args: &Args, set: &PolicySet, gathered: &mut Gathered) -> anyhow::Result<Findings> {

@@ -3,58 +3,49 @@
 use plim_model::{CapabilitySet, Observed};
 use plim_seccomp::bpf::Program;
 use plim_seccomp::compile::compile;
-use plim_seccomp::diagram::{Diagram, Store};
+use plim_seccomp::diagram::Store;
 use plim_seccomp::dialect::{self, Written};
-use plim_seccomp::interpret::SeccompData;
+use plim_seccomp::exact::{self, ExactChange, Permits};
 use plim_seccomp::resolve::{Facts, UnknownNames, resolve};
-use plim_seccomp::{Action, Arch, presets, syscalls};
+use plim_seccomp::{Action, Arch, presets};
 
 use super::check::Answer;
 use super::{Options, Subject};
 use crate::declared::Container;
 use crate::rules::Relation;
 
-/// How much an action lets through: refused, up to somebody else, made.
-fn permits(action: Action) -> u8 {
-    match action {
-        Action::Notify | Action::Trace(_) => 1,
-        action if action.makes_the_call() => 2,
-        _ => 0,
-    }
-}
-
-/// One system call of which more is permitted than before.
+/// One class of calls of which more is permitted than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Growth {
-    /// Architecture as OCI names it, or the token in hex.
-    pub arch: String,
-    /// The call's name, or its number.
-    pub syscall: String,
-    /// Whether only some arguments make the difference.
-    pub some_arguments: bool,
-    /// The answer to the witness before.
-    pub before: Action,
-    /// And now.
-    pub after: Action,
-    /// A call that shows it.
-    pub witness: SeccompData,
-}
+pub struct Growth(pub ExactChange);
 
 impl Growth {
-    /// `x86_64: ptrace(0, 0, …): refused before, allowed now`.
+    /// The architecture's name, or what stands for all that are not named.
+    pub fn arch(&self) -> &'static str {
+        self.0.arch.map_or("other architectures", Arch::name)
+    }
+
+    /// `x86_64 socket when family == AF_ALG: SCMP_ACT_ALLOW`, with the call that shows it.
     pub fn text(&self) -> String {
-        let w = &self.witness;
-        let arguments: Vec<String> = w
-            .args
-            .iter()
-            .map(|argument| if *argument < 10 { argument.to_string() } else { format!("{argument:#x}") })
-            .collect();
-        let shown = if self.some_arguments {
-            format!("{}({})", self.syscall, arguments.join(", "))
-        } else {
-            self.syscall.clone()
-        };
-        format!("{} {shown}: {}, before it was {}", self.arch, words(self.after), words(self.before))
+        let when = self.0.when.as_ref().map_or_else(String::new, |when| format!(" when {when}"));
+        format!("{} {}{when}: {}{}", self.arch(), self.0.syscall, words(self.0.after), self.witness())
+    }
+
+    /// The same with the answer before.
+    pub fn grown(&self) -> String {
+        format!("{}, was {}", self.text(), words(self.0.before))
+    }
+
+    fn witness(&self) -> String {
+        if self.0.when.is_none() {
+            return String::new();
+        }
+        let argument =
+            |argument: &u64| if *argument < 10 { argument.to_string() } else { format!("{argument:#x}") };
+        let mut arguments: Vec<String> = self.0.witness.args.iter().map(argument).collect();
+        while arguments.len() > 1 && arguments.last().is_some_and(|last| last == "0") {
+            arguments.pop();
+        }
+        format!(" (for example {}({}))", self.0.syscall, arguments.join(", "))
     }
 }
 
@@ -70,85 +61,17 @@ fn words(action: Action) -> String {
 /// # Errors
 /// Why it cannot be decided (filters beyond the engine's budget).
 pub fn growth(before: &[Program], after: &[Program]) -> Result<Vec<Growth>, String> {
-    let mut store = Store::new();
-    let (old, new) = (of_stack(&mut store, before)?, of_stack(&mut store, after)?);
-    grown(&mut store, old, new)
-}
-
-fn of_stack(store: &mut Store, stack: &[Program]) -> Result<Diagram, String> {
-    store.of_stack(stack).map_err(|undecided| undecided.to_string())
-}
-
-/// The most calls that are listed one by one.
-const LISTED: usize = 4096;
-
-fn grown(store: &mut Store, old: Diagram, new: Diagram) -> Result<Vec<Growth>, String> {
-    let (yes, no) = (Action::Allow, Action::KillProcess);
-    let more = store
-        .combine(old, new, |old, new| if permits(new) > permits(old) { yes } else { no })
-        .map_err(|undecided| undecided.to_string())?;
-    let none = store.constant(no);
-    if more == none {
+    if before == after {
         return Ok(Vec::new());
     }
-    let mut found = Vec::new();
-    for token in store.arches(more) {
-        let arch = Arch::all().find(|arch| arch.audit_token() == token);
-        let of_arch = store.at(more, token, None);
-        if of_arch == none {
-            continue;
-        }
-        let named: Vec<(&str, u32)> = [arch, arch.filter(|arch| *arch == Arch::X86_64).and(Some(Arch::X32))]
-            .into_iter()
-            .flatten()
-            .flat_map(syscalls::calls)
-            .map(|(name, nr)| (name, nr.0))
-            .collect();
-        let mut seen = std::collections::BTreeSet::new();
-        for (name, nr) in &named {
-            if seen.insert(*nr) && store.at(more, token, Some(*nr)) != none {
-                found.push(one(store, [old, new, more], token, *nr, name));
-            }
-        }
-        // Numbers without a name: one of each range.
-        for range in store.numbers(of_arch).map_err(|undecided| undecided.to_string())? {
-            let nameless = (range.first..=range.last).take(LISTED).find(|nr| !seen.contains(nr));
-            if range.rest != none
-                && let Some(nr) = nameless
-            {
-                found.push(one(store, [old, new, more], token, nr, &format!("number {nr}")));
-            }
-            if found.len() > LISTED {
-                break;
-            }
-        }
-    }
-    if found.is_empty() {
-        // Architectures that neither names.
-        let witness = store.witness(more, |action| action == yes).unwrap_or_default();
-        found.push(one(store, [old, new, more], witness.arch, witness.nr, &format!("number {}", witness.nr)));
-    }
-    Ok(found)
-}
-
-fn one(store: &Store, [old, new, more]: [Diagram; 3], token: u32, nr: u32, name: &str) -> Growth {
-    let rest = store.at(more, token, Some(nr));
-    let mut witness = store.witness(rest, |action| action == Action::Allow).unwrap_or_default();
-    witness.arch = token;
-    witness.nr = nr;
-    let arch = Arch::all().find(|arch| arch.audit_token() == token && *arch != Arch::X32);
-    Growth {
-        arch: match arch {
-            Some(Arch::X86_64) if nr & 0x4000_0000 != 0 => Arch::X32.name().to_owned(),
-            Some(arch) => arch.name().to_owned(),
-            None => format!("architecture {token:#x}"),
-        },
-        syscall: name.to_owned(),
-        some_arguments: store.verdicts(rest).len() > 1,
-        before: store.decide(old, &witness),
-        after: store.decide(new, &witness),
-        witness,
-    }
+    let mut store = Store::new();
+    let mut decide = || {
+        let (old, new) = (store.of_stack(before)?, store.of_stack(after)?);
+        exact::diff(&mut store, old, new, true)
+    };
+    let changes = decide().map_err(|undecided| undecided.to_string())?;
+    let more = |change: &ExactChange| !Permits::of(change.after).at_most(Permits::of(change.before));
+    Ok(changes.into_iter().filter(more).map(Growth).collect())
 }
 
 /// The filters of something that runs.
@@ -244,10 +167,7 @@ fn told(growth: &[Growth], how: &str) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec![format!("permits {how}: {} calls", growth.len())];
-    lines.extend(growth.iter().take(SHOWN).map(|growth| {
-        let witness = growth.text();
-        witness.split(", before").next().unwrap_or_default().to_owned()
-    }));
+    lines.extend(growth.iter().take(SHOWN).map(Growth::text));
     if growth.len() > SHOWN {
         lines.push(format!("and {} more", growth.len() - SHOWN));
     }

@@ -1,0 +1,158 @@
+//! What a lock file says of one target.
+
+use plim_model::Observed;
+use plim_seccomp::analyse;
+use serde_json::{Map, Value, json};
+
+use super::base64;
+use crate::judge::Subject;
+
+/// Parts of a snapshot that are privileges. What is left out is identity, or changes by itself.
+const SECTIONS: [&str; 14] = [
+    "user",
+    "namespaces",
+    "id_maps",
+    "capabilities",
+    "no_new_privs",
+    "lsm",
+    "cgroup",
+    "mounts",
+    "masked_paths",
+    "read_only_paths",
+    "devices",
+    "rlimits",
+    "sysctls",
+    "engine_sockets",
+];
+
+/// The entry of a target.
+pub fn entry(subject: &Subject) -> Value {
+    if subject.snapshot.is_none() {
+        // Serialising plain data cannot fail.
+        let mut workload = serde_json::to_value(&subject.workload).unwrap_or_default();
+        if let Some(fields) = workload.as_object_mut() {
+            fields.shift_remove("labels");
+        }
+        return json!({ "declared": workload });
+    }
+    let snapshot = &subject.snapshot_json;
+    let mut entry = Map::new();
+    for key in ["engine", "image"] {
+        entry.insert(key.to_owned(), snapshot["target"][key].clone());
+    }
+    for section in SECTIONS {
+        entry.insert(section.to_owned(), snapshot[section].clone());
+    }
+    let id = snapshot["target"]["id"].as_str().unwrap_or_default();
+    let mut entry = Value::Object(entry);
+    clean(&mut entry, id);
+    entry["seccomp"] = seccomp(subject);
+    let unknown: Vec<&Value> = snapshot["unknown"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|unknown| {
+            let path = unknown["path"].as_str().unwrap_or_default();
+            SECTIONS.iter().any(|section| path[1.min(path.len())..].starts_with(section))
+        })
+        .collect();
+    if !unknown.is_empty() {
+        entry["unknown"] = json!(unknown);
+    }
+    entry
+}
+
+/// Takes identity and use out of the parts that are kept.
+fn clean(entry: &mut Value, id: &str) {
+    for namespace in entry["namespaces"].as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+        if let Some(fields) = namespace.as_object_mut() {
+            fields.shift_remove("inode");
+        }
+    }
+    if let Some(cgroup) = entry["cgroup"].as_object_mut() {
+        cgroup.shift_remove("paths");
+        for controller in cgroup.values_mut().filter_map(Value::as_object_mut) {
+            for volatile in ["levels", "current", "current_bytes"] {
+                controller.shift_remove(volatile);
+            }
+        }
+    }
+    let directories = ["lowerdir", "upperdir=", "workdir=", "datadir+="];
+    for mount in entry["mounts"].as_array_mut().into_iter().flatten() {
+        if mount["fs_type"] == "overlay"
+            && let Some(options) = mount["super_options"].as_array_mut()
+        {
+            options.retain(|option| {
+                !directories
+                    .iter()
+                    .any(|directory| option.as_str().unwrap_or_default().starts_with(directory))
+            });
+        }
+        if ["cgroup", "cgroup2"].contains(&mount["fs_type"].as_str().unwrap_or_default())
+            && mount["root"] != "/"
+        {
+            mount["root"] = "/CGROUP".into();
+        }
+    }
+    if let Some(sysctls) = entry["sysctls"].as_object_mut() {
+        let identity = ["kernel.hostname", "kernel.domainname", "kernel.ns_last_pid"];
+        sysctls.retain(|name, _| !identity.contains(&name.as_str()) && !name.starts_with("kernel.random."));
+    }
+    for section in ["mounts", "masked_paths", "read_only_paths"] {
+        without_ids(&mut entry[section], id);
+    }
+}
+
+/// Long runs of hexadecimal digits, and the target's own id, as `ID`: what the comparison of two snapshots does too.
+fn without_ids(value: &mut Value, id: &str) {
+    match value {
+        Value::String(text) => {
+            let mut clean = String::new();
+            let mut run = String::new();
+            let replaced = if id.len() >= 8 { text.replace(id, "ID") } else { text.clone() };
+            for letter in replaced.chars().chain(std::iter::once('\0')) {
+                if letter.is_ascii_hexdigit() {
+                    run.push(letter);
+                    continue;
+                }
+                clean.push_str(if run.len() >= 32 { "ID" } else { &run });
+                run.clear();
+                if letter != '\0' {
+                    clean.push(letter);
+                }
+            }
+            *text = clean;
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| without_ids(item, id)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| without_ids(field, id)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Mode and filters: for the reader how many calls of each architecture are let through, for the comparison the programs.
+fn seccomp(subject: &Subject) -> Value {
+    let mode = subject.snapshot_json["seccomp"]["mode"].clone();
+    let filters: Value = match &subject.filters {
+        Observed::Present(programs) => programs
+            .iter()
+            .map(|program| {
+                let mut permits = Map::new();
+                for summary in analyse::summary(program) {
+                    let counts = format!(
+                        "{} allowed, {} refused, {} by argument",
+                        summary.allowed, summary.refused, summary.conditional
+                    );
+                    permits.insert(summary.arch, counts.into());
+                }
+                json!({"permits": permits, "program": base64::encode(&program.to_bytes())})
+            })
+            .collect(),
+        Observed::Absent => json!([]),
+        // Of a saved snapshot the digests are left.
+        Observed::Unknown(_) => subject.snapshot_json["seccomp"]["filters"]
+            .as_array()
+            .map(|filters| filters.iter().map(|filter| json!({"sha256": filter["sha256"]})).collect())
+            .unwrap_or(Value::Null),
+    };
+    json!({"mode": mode, "filters": filters})
+}

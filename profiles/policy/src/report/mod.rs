@@ -1,0 +1,75 @@
+//! Findings in the forms that build systems and people read. Every form is drawn from [`Findings`] and nothing else decides.
+
+mod github;
+mod html;
+mod junit;
+mod markdown;
+mod sarif;
+
+pub use github::github;
+pub use html::html;
+pub use junit::junit;
+pub use markdown::markdown;
+pub use sarif::sarif;
+
+use crate::finding::{Finding, Outcome, Severity, Where};
+use crate::rules::PolicySet;
+
+/// A rule as reports describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleInfo {
+    /// Stable id.
+    pub id: String,
+    /// What it asks for.
+    pub title: String,
+    /// Severity.
+    pub severity: Severity,
+    /// Why it matters.
+    pub why: Option<String>,
+    /// What to do about it.
+    pub remedy: String,
+    /// Where it is written.
+    pub place: Option<Where>,
+}
+
+/// The rules of a policy set, of ignores and of lock files, in this order.
+pub fn rules(set: &PolicySet) -> Vec<RuleInfo> {
+    let own = set.rules.iter().map(|rule| RuleInfo {
+        id: rule.id.clone(),
+        title: rule.title.clone(),
+        severity: rule.severity,
+        why: rule.why.clone(),
+        remedy: rule.remedy.clone(),
+        place: Some(Where { file: rule.file.to_string(), line: rule.at.line }),
+    });
+    let fixed = [
+        ("PLIM-P001".to_owned(), "No ignore has expired".to_owned(), Severity::Medium),
+        ("PLIM-P002".to_owned(), "Every ignore covers something".to_owned(), Severity::Low),
+    ];
+    let locked = crate::lock::rules().map(|(id, title, severity)| (id.to_owned(), title, severity));
+    own.chain(fixed.into_iter().chain(locked).map(|(id, title, severity)| RuleInfo {
+        id,
+        title,
+        severity,
+        why: None,
+        remedy: "See the finding".to_owned(),
+        place: None,
+    }))
+    .collect()
+}
+
+/// Findings that a report lists: failures first, the worst first; then what is not observable, then what is ignored.
+fn listed(findings: &[Finding]) -> Vec<&Finding> {
+    let mut rows: Vec<&Finding> =
+        findings.iter().filter(|finding| finding.outcome != Outcome::Pass).collect();
+    rows.sort_by_key(|finding| (finding.outcome, std::cmp::Reverse(finding.severity)));
+    rows
+}
+
+/// Text without anything that moves the cursor or reorders letters.
+fn clean(text: &str) -> String {
+    plim_model::text::escape_message(text)
+}
+
+#[cfg(test)]
+mod tests;

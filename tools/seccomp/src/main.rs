@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod back;
 mod pair;
 mod shapes;
 mod verbs;
@@ -31,6 +32,7 @@ not hold; 2 usage or bad input; 3 something could not be observed or decided";
 #[derive(Subcommand)]
 enum Verb {
     Show(verbs::show::Args),
+    Explain(verbs::explain::Args),
     Lint(verbs::lint::Args),
     Eval(verbs::eval::Args),
     Subset(verbs::claim::SubsetArgs),
@@ -38,13 +40,16 @@ enum Verb {
     Compile(verbs::compile::Args),
     Convert(verbs::convert::Args),
     Diff(verbs::diff::Args),
+    Merge(verbs::merge::Args),
     Disasm(verbs::disasm::Args),
+    Decompile(verbs::decompile::Args),
     Dump(verbs::dump::Args),
     Table(verbs::table::Args),
 }
 
 fn main() -> ExitCode {
     plim_tools_common::run_main(NAME, |args: Args| match args.verb {
+        Verb::Explain(args) => verbs::explain::run(&args),
         Verb::Show(args) => verbs::show::run(&args),
         Verb::Subset(args) => verbs::claim::subset(&args),
         Verb::Equal(args) => verbs::claim::equal(&args),
@@ -52,7 +57,9 @@ fn main() -> ExitCode {
         Verb::Eval(args) => verbs::eval::run(&args),
         Verb::Compile(args) => verbs::compile::run(&args),
         Verb::Convert(args) => verbs::convert::run(&args),
+        Verb::Merge(args) => verbs::merge::run(&args),
         Verb::Diff(args) => verbs::diff::run(&args),
+        Verb::Decompile(args) => verbs::decompile::run(&args),
         Verb::Disasm(args) => verbs::disasm::run(&args),
         Verb::Dump(args) => verbs::dump::run(&args),
         Verb::Table(args) => verbs::table::run(&args),

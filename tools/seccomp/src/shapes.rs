@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use plim_model::diff::Change;
 use plim_seccomp::bpf::Program;
+use plim_seccomp::decompile::Decompiled;
 use plim_seccomp::dialect::{Rewritten, Unsaid};
 use plim_seccomp::disasm::disassemble;
 use plim_seccomp::exact::{self, Verdict};
+use plim_seccomp::resolve::EnosysAbove;
 use plim_seccomp::witness::{ActionJson, Witness};
 use plim_seccomp::{Arch, syscalls};
 use plim_tools_common::calls::{AllCalls, ArchCalls, CallAnswer};
+use plim_tools_common::seccomp_diff;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -268,6 +272,39 @@ impl Conversion {
     }
 }
 
+/// `decompile` and `merge` with `--format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct WrittenBack {
+    /// [`FORMAT`].
+    format: &'static str,
+    /// Whether the profile is proven to mean the same.
+    exact: bool,
+    /// The machine that it is for.
+    native: &'static str,
+    /// Whether it means so with ENOSYS for calls that are newer than the profile, as runc installs it.
+    enosys_above: bool,
+    /// The profile, in OCI's dialect.
+    profile: serde_json::Value,
+    /// What it answers otherwise.
+    lost: Vec<Change>,
+    /// Why, one sentence each.
+    reasons: Vec<String>,
+}
+
+impl WrittenBack {
+    pub(crate) fn of(back: &Decompiled) -> WrittenBack {
+        WrittenBack {
+            format: FORMAT,
+            exact: back.is_exact(),
+            native: back.native.scmp_name(),
+            enosys_above: back.enosys_above == EnosysAbove::HighestNamed,
+            profile: back.profile.clone(),
+            lost: back.lost.iter().cloned().map(seccomp_diff::change).collect(),
+            reasons: back.reasons.clone(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +319,7 @@ mod tests {
             ("claim", schemars::schema_for!(Claim)),
             ("show", schemars::schema_for!(Show)),
             ("convert", schemars::schema_for!(Conversion)),
+            ("decompile", schemars::schema_for!(WrittenBack)),
         ] {
             let path = folder.join(format!("{name}-{FORMAT}.json"));
             let current = serde_json::to_string_pretty(&schema).expect("text") + "\n";

@@ -230,6 +230,96 @@ fn engines_install_another_filter_than_is_written() {
 }
 
 #[test]
+fn a_filter_becomes_a_profile_that_is_proven_equal() {
+    let files = Files::new();
+    let (filter, profile) = (files.path("filter.bpf"), files.path("profile.json"));
+    with_facts(&["compile", "preset:docker-default", "-o", &filter]);
+    let output = run(&["decompile", &filter, "-o", &profile]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(err(&output).contains("proven: the profile means the same"), "{}", err(&output));
+    assert_eq!(with_facts(&["equal", &profile, "preset:docker-default"]).status.code(), Some(0));
+
+    // Kills what is foreign with the process: no profile says that.
+    let insn =
+        |code: u16, jt: u8, jf: u8, k: u32| [&code.to_le_bytes()[..], &[jt, jf], &k.to_le_bytes()].concat();
+    let odd = [
+        insn(0x20, 0, 0, 4),
+        insn(0x15, 1, 0, 0xc000_003e),
+        insn(0x06, 0, 0, 0x8000_0000),
+        insn(0x06, 0, 0, 0x7fff_0000),
+    ];
+    let odd = files.write("odd.bpf", odd.concat());
+    let output = run(&["decompile", &odd, "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let back = json(&output);
+    assert_eq!(back["exact"], false);
+    assert_eq!(back["lost"][0]["before"], json!({"action": "SCMP_ACT_KILL_PROCESS"}));
+    assert!(err(&output).contains("differs: other architectures"), "{}", err(&output));
+}
+
+#[test]
+fn merged_profiles_mean_what_either_or_both_permit() {
+    let files = Files::new();
+    let (a, b) = ("preset:docker-default", "preset:tcpdump");
+    for (how, same_as) in [("--union", a), ("--intersect", b)] {
+        let merged = files.path("merged.json");
+        let output = with_facts(&["merge", a, b, how, "-o", &merged]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        assert_eq!(with_facts(&["equal", &merged, same_as]).status.code(), Some(0), "{how}");
+    }
+    assert_eq!(with_facts(&["merge", a, b]).status.code(), Some(2));
+    assert_eq!(with_facts(&["merge", a, b, "--union", "--intersect"]).status.code(), Some(2));
+}
+
+#[test]
+fn explain_names_the_rule_and_the_way_through_a_filter() {
+    let output =
+        with_facts(&["explain", "preset:docker-default", "socket", "family=AF_VSOCK", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let answer = json(&output);
+    assert_eq!(answer["outcomes"][0]["action"], json!({"action": "SCMP_ACT_ERRNO", "errno": "EPERM"}));
+    let table = out(&with_facts(&["explain", "preset:docker-default", "clone3"]));
+    assert!(table.contains("decided by: /syscalls/") && table.contains("callers fall back"), "{table}");
+    let files = Files::new();
+    let filter = files.path("filter.bpf");
+    with_facts(&["compile", "preset:tcpdump", "-o", &filter]);
+    let table = out(&with_facts(&["explain", &filter, "socket", "--call-arch", "i386"]));
+    assert!(
+        table.starts_with("socket (359) on i386\nSCMP_ACT_ERRNO (EPERM)\n  decided by: filter 0"),
+        "{table}"
+    );
+    for (arguments, expected) in [
+        (&["sokcet"][..], "did you mean \"socket\"?"),
+        (&["socket", "famliy=AF_INET"], "did you mean \"family\"?"),
+        (&["socket", "family=AF_INTE"], "AF_INET"),
+    ] {
+        let output = with_facts(&[&["explain", "preset:tcpdump"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(err(&output).contains(expected), "{}", err(&output));
+    }
+}
+
+#[test]
+fn differences_have_a_row_and_a_page() {
+    let output = with_facts(&["diff", "preset:docker-default", "preset:tcpdump", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    let change = &json(&output)["changes"][0];
+    assert_eq!(
+        (&change["syscall"], &change["when"]),
+        (&json!("socket"), &json!("family not in {AF_ALG, AF_VSOCK}"))
+    );
+    assert_eq!(change["witness"]["nr"], 41);
+    let page = out(&with_facts(&["diff", "preset:docker-default", "preset:tcpdump", "--format", "html"]));
+    assert!(
+        page.starts_with("<!DOCTYPE html>")
+            && page.contains("class=\"edge\"")
+            && page.contains("what differs")
+    );
+    assert!(!page.contains("<script"));
+    assert_eq!(with_facts(&["diff", "preset:tcpdump", "preset:tcpdump"]).status.code(), Some(0));
+}
+
+#[test]
 fn lint_names_the_way_that_stays_open() {
     let output = with_facts(&["lint", "preset:tcpdump", "--format", "json"]);
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));
@@ -257,9 +347,22 @@ fn completions_and_the_manual_come_from_one_definition() {
         assert!(out(&output).contains("subset"), "{what}");
     }
     let help = out(&run(&["--help"]));
-    for verb in
-        ["show", "lint", "eval", "diff", "compile", "disasm", "dump", "subset", "equal", "convert", "table"]
-    {
+    for verb in [
+        "show",
+        "explain",
+        "lint",
+        "eval",
+        "diff",
+        "merge",
+        "decompile",
+        "compile",
+        "disasm",
+        "dump",
+        "subset",
+        "equal",
+        "convert",
+        "table",
+    ] {
         assert!(help.contains(&format!("  {verb} ")), "{verb}: {help}");
         let output = run(&[verb, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{verb}");

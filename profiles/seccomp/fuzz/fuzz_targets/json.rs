@@ -1,0 +1,7 @@
+//! Profiles in every dialect: parsed, resolved, compiled, written again.
+#![no_main]
+
+#[path = "../entries.rs"]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entries::json(bytes));

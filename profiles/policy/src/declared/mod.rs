@@ -99,6 +99,3 @@ pub fn read(documents: &[Node], stem: &str) -> Result<Declared, DeclaredError> {
     }
     Ok(declared)
 }
-
-#[cfg(test)]
-mod tests;

@@ -111,7 +111,10 @@ pub(super) fn live(snapshot: &Snapshot) -> Answer {
         Observed::Present(rules) => open.extend(
             rules
                 .iter()
-                .filter(|rule| rule.starts_with("a *:*") || rule.starts_with("b *:*"))
+                // `m` alone makes a node and opens nothing.
+                .filter(|rule| {
+                    rule.starts_with("a *:*") || rule.starts_with("b *:*") && !rule.ends_with(" m")
+                })
                 .map(|rule| format!("PLIM-E011 may open every block device (device rule {rule})")),
         ),
         Observed::Absent => {}

@@ -97,6 +97,3 @@ impl Lock {
         self.targets.insert(key, new);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -21,9 +21,9 @@ pub struct FactArgs {
     #[arg(long, value_name = "RELEASE", value_parser = parse_kernel)]
     kernel: Option<KernelVersion>,
     /// Read profiles as this program installs them: written (as they say), runc, runc@1.1, crun, youki, docker,
-    /// docker@20.10, podman, containerd
-    #[arg(long = "as", value_name = "ENGINE", default_value = "written")]
-    engine: Engine,
+    /// docker@20.10, podman, containerd [default: written]
+    #[arg(long = "as", value_name = "ENGINE")]
+    engine: Option<Engine>,
     /// The libseccomp that it is built with: 2.5.4 [default: the newest known]
     #[arg(long, value_name = "VERSION")]
     libseccomp: Option<Vintage>,
@@ -124,14 +124,14 @@ pub struct Gathered {
     arch: Arch,
     kernel: KernelVersion,
     caps: Option<CapabilitySet>,
-    engine: Engine,
+    engine: Option<Engine>,
     libseccomp: Option<Vintage>,
     skip_unknown_names: bool,
 }
 
 impl Gathered {
     /// The program that was named to install profiles.
-    pub fn engine(&self) -> Engine {
+    pub fn engine(&self) -> Option<Engine> {
         self.engine
     }
 
@@ -154,7 +154,7 @@ impl Gathered {
     pub fn reading(&self, live: Option<CapabilitySet>) -> Reading {
         Reading {
             facts: self.facts(live),
-            engine: self.engine,
+            engine: self.engine.unwrap_or(Engine::Written),
             libseccomp: self.libseccomp.unwrap_or_default(),
         }
     }

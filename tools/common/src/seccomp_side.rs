@@ -58,11 +58,15 @@ pub fn gather(word: &str) -> anyhow::Result<Gathered> {
 /// Reads the filters of a running target.
 pub fn live(selected: Selected) -> Live {
     let filters = plim_observe::filters::read(selected.pid);
-    let status = std::fs::read(format!("/proc/{}/status", selected.pid.0)).ok();
-    let bounding = status
-        .and_then(|text| plim_model::parse::status::parse(&String::from_utf8_lossy(&text)).ok())
-        .map(|status| status.capabilities.bounding);
+    let bounding = bounding(&selected);
     Live { selected, filters, bounding }
+}
+
+/// The capability bounding set of a running target's first process, where it can be read.
+pub fn bounding(selected: &Selected) -> Option<CapabilitySet> {
+    let status = std::fs::read(format!("/proc/{}/status", selected.pid.0)).ok()?;
+    let status = plim_model::parse::status::parse(&String::from_utf8_lossy(&status)).ok()?;
+    Some(status.capabilities.bounding)
 }
 
 impl Gathered {

@@ -44,6 +44,7 @@ enum Verb {
     Disasm(verbs::disasm::Args),
     Decompile(verbs::decompile::Args),
     Dump(verbs::dump::Args),
+    Verify(verbs::verify::Args),
     Table(verbs::table::Args),
 }
 
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Diff(args) => verbs::diff::run(&args),
         Verb::Decompile(args) => verbs::decompile::run(&args),
         Verb::Disasm(args) => verbs::disasm::run(&args),
+        Verb::Verify(args) => verbs::verify::run(&args),
         Verb::Dump(args) => verbs::dump::run(&args),
         Verb::Table(args) => verbs::table::run(&args),
     })

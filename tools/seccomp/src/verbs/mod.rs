@@ -13,3 +13,4 @@ pub(crate) mod lint;
 pub(crate) mod merge;
 pub(crate) mod show;
 pub(crate) mod table;
+pub(crate) mod verify;

@@ -76,6 +76,22 @@ pub const SUITE: Suite = Suite {
             red_under: &[W::NoPids],
             run: limits,
         },
+        Test {
+            name: "attach",
+            says: "a tracer that comes in the middle of a storm of calls and goes again tells the refused ones alone",
+            needs: &[
+                Need::Plim,
+                Need::Built("plim-run"),
+                Need::Built("plim-trace"),
+                Need::Capability(39, "CAP_BPF"),
+                Need::Kernel(5, 15),
+                Need::File("/sys/kernel/btf/vmlinux"),
+                Need::Program("sh"),
+                Need::Program("unshare"),
+            ],
+            red_under: &[W::NoSeccomp],
+            run: attach,
+        },
     ],
 };
 
@@ -364,5 +380,27 @@ fn told_limit(denials: &[Value], errno: &str, detail: &str) -> Result<()> {
             && text("/cause/detail").starts_with(detail);
         ensure!(right, "{detail}: {denial}");
     }
+    Ok(())
+}
+
+fn attach(ctx: &Ctx) -> Result<()> {
+    const STORM: &str = "echo ready; for i in 1 2 3; do (while :; do cat /etc/hostname >/dev/null; \
+        unshare -m true 2>/dev/null; read x </proc/self/stat; done) & done; wait";
+    let mut running = ctx.plim_host_start(&[], &["sh", "-c", STORM])?;
+    running.wait_for("ready")?;
+    let target = format!("plim:{}", running.case.tag);
+    let mut told = 0;
+    for _ in 0..10 {
+        let outcome = ctx.tool("plim-trace", &["--format", "jsonl", "--duration", "200ms", &target])?;
+        ensure!(outcome.code == 0, "status {}: {}", outcome.code, outcome.stderr);
+        for line in outcome.stdout.lines() {
+            let denial: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+            let text = |pointer: &str| denial.pointer(pointer).and_then(Value::as_str).unwrap_or("-");
+            let got = [text("/syscall"), text("/errno"), text("/cause/kind"), text("/cause/rule")];
+            ensure!(got == ["unshare", "EPERM", "seccomp", DEFAULT], "told: {denial}");
+            told += 1;
+        }
+    }
+    ensure!(told >= 10, "{told} refusals were told of a storm");
     Ok(())
 }

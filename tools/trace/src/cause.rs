@@ -8,13 +8,14 @@ use plim_model::{Capability, CapabilitySet};
 use plim_seccomp::bpf::Program;
 use plim_seccomp::interpret::{self, SeccompData};
 use plim_seccomp::{Action, Arch, Errno, SyscallNr, syscalls};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Asked, Event, flag};
 use crate::files::FileFacts;
 
 /// Who refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A seccomp filter.
@@ -60,7 +61,7 @@ impl Kind {
 }
 
 /// The reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cause {
     /// Who refused.
     pub kind: Kind,

@@ -1,12 +1,13 @@
 //! One refused call as it is published.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cause::{Cause, Kind};
 
 /// One refused call. A line of `--format jsonl`; `--format json` has a list of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Denial {
     /// Nanoseconds since boot; only with `--times`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -40,6 +41,11 @@ pub struct Denial {
     /// The call as a person writes it.
     #[serde(skip)]
     pub call: String,
+}
+
+/// The JSON Schema of one denial.
+pub fn schema() -> Value {
+    schemars::schema_for!(Denial).to_value()
 }
 
 /// The smallest change, where there is one to name.

@@ -73,6 +73,32 @@ pub struct Event {
     pub texts: Vec<String>,
 }
 
+/// What tells one record from another that is the same call made again: all but the time and the task.
+pub const KEY: usize = SIZE + TEXTS * TEXT;
+
+/// The bytes of a record that decide how it is judged, of [`KEY`] at most. `None` for a record of another size.
+pub fn key(record: &[u8]) -> Option<([u8; KEY], usize)> {
+    if record.len() != SIZE && record.len() != KEY {
+        return None;
+    }
+    let mut key = [0; KEY];
+    key[..record.len()].copy_from_slice(record);
+    key[..8].fill(0);
+    key[PID..PID + 8].fill(0);
+    Some((key, record.len()))
+}
+
+/// The time, process and thread of a record; zeroes for one that is too short.
+pub fn task(record: &[u8]) -> (u64, i32, i32) {
+    let word = |at: usize| {
+        record.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes)
+    };
+    let boot_ns = record.first_chunk::<8>().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+    (boot_ns, word(PID), word(PID + 4))
+}
+
+/// Where the process and the thread stand in a record.
+const PID: usize = 108;
 const SIZE: usize = 184;
 const TEXTS: usize = 3;
 const TEXT: usize = 256;
@@ -175,6 +201,23 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_leaves_out_the_time_and_the_task() {
+        let mut record: Vec<u8> = (0..SIZE).map(|at| u8::try_from(at % 251).expect("small")).collect();
+        let (first, length) = key(&record).expect("its size");
+        let event = Event::parse(&record).expect("its size");
+        assert_eq!((length, task(&record)), (SIZE, (event.boot_ns, event.pid, event.tid)));
+        record[..8].fill(9);
+        record[PID..PID + 8].fill(9);
+        assert!(key(&record).expect("its size").0 == first);
+        for at in [8, PID - 1, PID + 8, SIZE - 1] {
+            let mut other = record.clone();
+            other[at] ^= 1;
+            assert!(key(&other).expect("its size").0 != first, "byte {at}");
+        }
+        assert!(key(&record[1..]).is_none());
+    }
 
     #[test]
     fn reads_its_size_and_no_other() {

@@ -127,7 +127,7 @@ fn run(args: Args) -> Result<u8> {
     note(&args, &format!("tracing {}", names(&selected)))?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     while !stop.asked() && end.is_none_or(|end| Instant::now() < end) {
-        let read = watch.drain(BATCH, |denial| report.tell(denial))?;
+        let read = watch.drain(BATCH, |told| report.tell(told))?;
         report.flush()?;
         if read == 0 {
             if !watch.has_live_targets() {
@@ -139,7 +139,7 @@ fn run(args: Args) -> Result<u8> {
     }
     let missed = watch.detach();
     // What is in the ring now is all there will be: it holds some 90,000 events.
-    while watch.drain(BATCH, |denial| report.tell(denial))? > 0 {}
+    while watch.drain(BATCH, |told| report.tell(told))? > 0 {}
     let out = report.finish(missed)?;
     let out = out.into_inner().map_err(|error| error.into_error()).context("write the report")?;
     out.finish()?;

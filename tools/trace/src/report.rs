@@ -1,6 +1,6 @@
 //! Denials for people and for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
 use anyhow::Result;
@@ -12,9 +12,15 @@ use serde_json::json;
 use crate::cause::Kind;
 use crate::denial::Denial;
 use crate::tracer::Missed;
+use crate::watch::Told;
 
 /// Version of the documents of `--format json`. A line of `jsonl` is one element of `denials`.
 pub const FORMAT: &str = "1.0";
+
+/// Denials that one document holds; the rest is counted as `left_out`.
+const MOST_KEPT: usize = 100_000;
+/// Groups that are told apart by strings and names of a container's own making.
+const MOST_GROUPS: usize = 10_000;
 
 /// How denials are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -69,7 +75,12 @@ pub struct Report<W: Write> {
     style: Style,
     count: u64,
     kept: Vec<Denial>,
-    groups: BTreeMap<[String; 6], Group>,
+    /// Denials beyond [`MOST_KEPT`].
+    left_out: u64,
+    groups: Vec<Group>,
+    by_key: BTreeMap<[String; 6], usize>,
+    /// The group of what was told under an id; `None` is not wanted.
+    by_id: HashMap<u64, Option<usize>>,
 }
 
 impl<W: Write> std::fmt::Debug for Report<W> {
@@ -84,7 +95,19 @@ impl<W: Write> std::fmt::Debug for Report<W> {
 impl<W: Write> Report<W> {
     /// A report on `out`; with `summary` equal denials are told once, at the end, with their number.
     pub fn new(out: W, format: Format, summary: bool, wanted: Wanted, style: Style) -> Report<W> {
-        Report { out, format, summary, wanted, style, count: 0, kept: Vec::new(), groups: BTreeMap::new() }
+        Report {
+            out,
+            format,
+            summary,
+            wanted,
+            style,
+            count: 0,
+            kept: Vec::new(),
+            left_out: 0,
+            groups: Vec::new(),
+            by_key: BTreeMap::new(),
+            by_id: HashMap::new(),
+        }
     }
 
     /// How many were told.
@@ -96,52 +119,68 @@ impl<W: Write> Report<W> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn tell(&mut self, denial: Denial) -> Result<()> {
-        if !self.wanted.holds(&denial) {
+    pub fn tell(&mut self, told: Told<'_>) -> Result<()> {
+        if self.summary {
+            self.sum(told);
+            return Ok(());
+        }
+        if !self.wanted.holds(told.denial) {
             return Ok(());
         }
         self.count += 1;
-        if self.summary {
-            self.group(denial);
-            return Ok(());
-        }
         match self.format {
-            Format::Json => self.kept.push(denial),
+            Format::Json if self.kept.len() < MOST_KEPT => self.kept.push(told.to_denial()),
+            Format::Json => self.left_out += 1,
             Format::Jsonl => {
-                serde_json::to_writer(&mut self.out, &denial)?;
+                serde_json::to_writer(&mut self.out, &told.to_denial())?;
                 self.out.write_all(b"\n")?;
             }
-            Format::Table => writeln!(self.out, "{}", line(&denial))?,
+            Format::Table => writeln!(self.out, "{}", line(&told.to_denial()))?,
         }
         Ok(())
     }
 
-    fn group(&mut self, denial: Denial) {
+    fn sum(&mut self, told: Told<'_>) {
+        if self.by_id.len() > MOST_KEPT {
+            self.by_id.clear();
+        }
+        let index = match self.by_id.get(&told.id) {
+            Some(known) => *known,
+            None => {
+                let index = self.wanted.holds(told.denial).then(|| self.group(&told));
+                self.by_id.insert(told.id, index);
+                index
+            }
+        };
+        let Some(group) = index.and_then(|index| self.groups.get_mut(index)) else { return };
+        self.count += 1;
+        group.count += 1;
+        group.last_boot_ns = told.boot_ns;
+    }
+
+    /// The group of a denial, new or not.
+    fn group(&mut self, told: &Told<'_>) -> usize {
+        let denial = told.denial;
         let cause = &denial.cause;
+        // What a container can make up without end tells groups apart only while there are few.
+        let few = self.groups.len() < MOST_GROUPS;
         let key = [
             format!("{}:{}", denial.engine, denial.container),
             cause.kind.as_str().to_owned(),
-            denial.syscall.clone().unwrap_or_else(|| denial.number.to_string()),
-            denial.errno.clone().unwrap_or_default(),
-            // What is decoded tells calls apart that differ in meaning; addresses and numbers do not.
             denial
-                .decoded
-                .values()
-                .filter_map(|value| value.as_str())
-                .filter(|word| !word.starts_with("0x") && word.parse::<i64>().is_err())
-                .collect::<Vec<_>>()
-                .join(", "),
-            format!("{:?} {:?} {}", cause.capability, cause.rule, denial.comm),
+                .syscall
+                .clone()
+                .unwrap_or_else(|| if few { denial.number.to_string() } else { String::new() }),
+            denial.errno.clone().unwrap_or_default(),
+            if few { words(denial) } else { String::new() },
+            format!("{:?} {:?} {}", cause.capability, cause.rule, if few { &denial.comm } else { "" }),
         ];
-        let time = denial.boot_ns;
-        let group = self.groups.entry(key).or_insert_with(|| Group {
-            count: 0,
-            first_boot_ns: time,
-            last_boot_ns: time,
-            denial,
-        });
-        group.count += 1;
-        group.last_boot_ns = time;
+        let groups = &mut self.groups;
+        *self.by_key.entry(key).or_insert_with(|| {
+            let denial = told.to_denial();
+            groups.push(Group { count: 0, first_boot_ns: told.boot_ns, last_boot_ns: told.boot_ns, denial });
+            groups.len() - 1
+        })
     }
 
     /// Writes out what was told so far.
@@ -157,9 +196,12 @@ impl<W: Write> Report<W> {
     /// # Errors
     /// It cannot be written.
     pub fn finish(mut self, missed: Missed) -> Result<W> {
-        let mut groups: Vec<Group> = std::mem::take(&mut self.groups).into_values().collect();
+        // Of equal counts the first told comes first.
+        let mut groups = std::mem::take(&mut self.groups);
         groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-        let missed = json!({"lost": missed.lost, "skipped_runs": missed.skipped_runs});
+        let missed = json!({
+            "lost": missed.lost, "skipped_runs": missed.skipped_runs, "left_out": self.left_out
+        });
         match (self.format, self.summary) {
             (Format::Json, true) => {
                 let document = json!({"format": FORMAT, "groups": groups, "missed": missed});
@@ -199,6 +241,17 @@ impl<W: Write> Report<W> {
         self.out.flush()?;
         Ok(self.out)
     }
+}
+
+/// What is decoded tells calls apart that differ in meaning; addresses and numbers do not.
+fn words(denial: &Denial) -> String {
+    denial
+        .decoded
+        .values()
+        .filter_map(|value| value.as_str())
+        .filter(|word| !word.starts_with("0x") && word.parse::<i64>().is_err())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// `web: tcpdump[71]: socket(AF_PACKET, SOCK_RAW, 768) = EPERM: seccomp /defaultAction: … -> allow socket …`.

@@ -51,7 +51,7 @@ impl<W: Write + Send + 'static> Session<W> {
 
 fn read<W: Write>(mut watch: Watch, mut report: Report<W>, end: &AtomicBool) -> Result<(W, Missed)> {
     while !end.load(Ordering::Relaxed) {
-        let read = watch.drain(BATCH, |denial| report.tell(denial))?;
+        let read = watch.drain(BATCH, |told| report.tell(told))?;
         report.flush()?;
         if read == 0 {
             watch.wait(PACE);
@@ -59,6 +59,6 @@ fn read<W: Write>(mut watch: Watch, mut report: Report<W>, end: &AtomicBool) -> 
     }
     let missed = watch.detach();
     // Nothing is added any more.
-    while watch.drain(BATCH, |denial| report.tell(denial))? > 0 {}
+    while watch.drain(BATCH, |told| report.tell(told))? > 0 {}
     Ok((report.finish(missed)?, missed))
 }

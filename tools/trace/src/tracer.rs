@@ -10,8 +10,6 @@ use plim_model::Capability;
 use plim_model::parse::status;
 use plim_seccomp::{Arch, arguments, syscalls};
 
-use crate::event::Event;
-
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trace.o"));
 
 /// Where i386's rows begin in the map `strings`.
@@ -239,18 +237,9 @@ impl Tracer {
         let _ = poll(&mut fds, timeout);
     }
 
-    /// The next event; `None` when there is none now.
-    ///
-    /// # Errors
-    /// A record that the programs do not write.
-    pub fn next_event(&mut self) -> Result<Option<Event>, TracerError> {
-        match self.ring.next() {
-            None => Ok(None),
-            Some(record) => match Event::parse(&record) {
-                Some(event) => Ok(Some(event)),
-                None => Err(TracerError::Kernel(format!("a record of {} bytes in the ring", record.len()))),
-            },
-        }
+    /// Hands the next record ([`crate::event::Event::parse`] reads it) to `read`; `None` when there is none now.
+    pub fn next_record<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.ring.next().map(|record| read(&record))
     }
 
     /// What was not seen so far. Skipped runs are counted while the programs are attached.

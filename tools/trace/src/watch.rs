@@ -1,7 +1,8 @@
 //! Joins what the kernel tells with the containers, filters, rules and files it is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,7 +14,7 @@ use serde_json::Value;
 
 use crate::cause::{self, Kind, Known};
 use crate::denial::{self, Denial};
-use crate::event::{Event, flag};
+use crate::event::{self, Event, flag};
 use crate::files::{self, FileFacts};
 use crate::tracer::{CapabilityProbe, FIRST_PID_NAMESPACE, FIRST_USER_NAMESPACE, Missed, Tracer};
 use crate::{decode, rule};
@@ -21,6 +22,8 @@ use crate::{decode, rule};
 /// Filters of a stack that is not the first process' are read anew when they are older than this: the kernel may have
 /// given the number to another one.
 const STALE: Duration = Duration::from_secs(1);
+/// Calls whose judgement is kept; then all of them are forgotten, so that no container fills the memory.
+const MOST_JUDGED: usize = 16_384;
 /// Security modules that refuse without telling anybody who may hear it here. `capability` is seen, and `bpf` programs
 /// are whatever their owner wrote.
 const SILENT: [&str; 9] =
@@ -74,11 +77,47 @@ impl Target {
     }
 }
 
+/// One refused call: what was judged, perhaps of the same call earlier, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The denial, with the task and time of when it was judged.
+    pub denial: &'a Denial,
+    /// Equal for denials that differ in time and task alone.
+    pub id: u64,
+    /// Nanoseconds since boot, where times are wanted.
+    pub boot_ns: Option<u64>,
+    /// The process.
+    pub pid: i32,
+    /// The thread.
+    pub tid: i32,
+}
+
+impl Told<'_> {
+    /// The denial with its own time and task.
+    pub fn to_denial(&self) -> Denial {
+        Denial { boot_ns: self.boot_ns, pid: self.pid, tid: self.tid, ..self.denial.clone() }
+    }
+}
+
+/// What was judged of one key; `None` is no refusal.
+struct Judged {
+    at: Instant,
+    id: u64,
+    denial: Option<Arc<Denial>>,
+}
+
+enum Read {
+    Known(u64, Option<Arc<Denial>>, (u64, i32, i32)),
+    New(Box<[u8]>, Box<Event>),
+}
+
 /// A tracer and what is known of its targets.
 pub struct Watch {
     tracer: Tracer,
     targets: Vec<Target>,
     silent_modules: Vec<String>,
+    judged: HashMap<Box<[u8]>, Judged>,
+    ids: u64,
     /// Whether denials carry a time.
     pub times: bool,
 }
@@ -101,7 +140,14 @@ impl Watch {
             Observed::Absent | Observed::Unknown(_) => Vec::new(),
         };
         let silent_modules = modules.into_iter().filter(|module| SILENT.contains(&module.as_str())).collect();
-        Ok(Watch { tracer, targets: Vec::new(), silent_modules, times: false })
+        Ok(Watch {
+            tracer,
+            targets: Vec::new(),
+            silent_modules,
+            judged: HashMap::new(),
+            ids: 0,
+            times: false,
+        })
     }
 
     /// Adds a target. With `armed` its calls count at once, else from its next execve on. `declared` are the filters that
@@ -177,15 +223,41 @@ impl Watch {
 
     /// Hands out the denials that are there now, `most` at most. Returns how many events were read.
     ///
+    /// A call that was judged within the last second is not judged again: a flood of refusals is mostly one call.
+    ///
     /// # Errors
     /// The ring holds something else, or `tell` fails.
-    pub fn drain(&mut self, most: usize, mut tell: impl FnMut(Denial) -> Result<()>) -> Result<usize> {
+    pub fn drain(&mut self, most: usize, mut tell: impl FnMut(Told<'_>) -> Result<()>) -> Result<usize> {
+        let now = Instant::now();
+        if self.judged.len() > MOST_JUDGED {
+            self.judged.clear();
+        }
         let mut count = 0;
         while count < most {
-            let Some(event) = self.tracer.next_event()? else { break };
+            let read = self.tracer.next_record(|record| {
+                let (key, length) = event::key(record)?;
+                let known = self.judged.get(&key[..length]);
+                if let Some(known) = known.filter(|known| now.duration_since(known.at) < STALE) {
+                    return Some(Read::Known(known.id, known.denial.clone(), event::task(record)));
+                }
+                Some(Read::New(Box::from(&key[..length]), Box::new(Event::parse(record)?)))
+            });
+            let Some(read) = read else { break };
             count += 1;
-            if let Some(denial) = self.denial(&event) {
-                tell(denial)?;
+            let (id, denial, (boot_ns, pid, tid)) =
+                match read.context("a record in the ring has another size")? {
+                    Read::Known(id, denial, task) => (id, denial, task),
+                    Read::New(key, event) => {
+                        let denial = self.denial(&event).map(Arc::new);
+                        self.ids += 1;
+                        let judged = Judged { at: now, id: self.ids, denial: denial.clone() };
+                        self.judged.insert(key, judged);
+                        (self.ids, denial, (event.boot_ns, event.pid, event.tid))
+                    }
+                };
+            if let Some(denial) = denial {
+                let boot_ns = self.times.then_some(boot_ns);
+                tell(Told { denial: &denial, id, boot_ns, pid, tid })?;
             }
         }
         Ok(count)
@@ -238,7 +310,7 @@ impl Watch {
         let remedy = denial::remedy(&cause, allowing);
         let errno = cause::errno(event).filter(|_| !event.has(flag::KILLED | flag::SIGSYS));
         Some(Denial {
-            boot_ns: self.times.then_some(event.boot_ns),
+            boot_ns: None,
             container: target.container.clone(),
             engine: target.engine.clone(),
             pid: event.pid,

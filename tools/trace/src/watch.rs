@@ -341,7 +341,8 @@ fn file_of(event: &Event, target: &Target) -> Option<FileFacts> {
             i32::from_ne_bytes(u32::try_from(event.args[0] & 0xffff_ffff).unwrap_or_default().to_ne_bytes())
         });
     // A process that has ended had the root of the container's first one, unless it changed it.
-    let own = files::root(event.pid);
-    let root = own.as_ref().or(target.root.as_ref())?;
+    let found = files::root(event.pid);
+    let held = if found.is_none() && target.root.is_none() { files::root(target.pid) } else { None };
+    let root = found.as_ref().or(target.root.as_ref()).or(held.as_ref())?;
     files::look(root.as_fd(), &files::absolute(event.pid, at, &path)?, |uid| target.maps(uid))
 }

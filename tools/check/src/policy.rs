@@ -232,11 +232,10 @@ fn tests_of(file: &str, facts: &FactArgs) -> anyhow::Result<Vec<(String, Option<
                 let instead = instead.map_or("not judged", |finding| finding.outcome.as_str());
                 wrong.push(format!("{rule}: expected {word}, found {instead}"));
             }
-            // Of passes only those that matter are named.
+            // Of passes only those that matter are named. That one target does not need every ignore says nothing.
             if outcome != Outcome::Pass {
-                wrong.extend(
-                    found.difference(&expected).map(|rule| format!("{rule}: {word}, which was not expected")),
-                );
+                let more = found.difference(&expected).filter(|rule| **rule != "PLIM-P002");
+                wrong.extend(more.map(|rule| format!("{rule}: {word}, which was not expected")));
             }
         }
         results.push((name.to_owned(), (!wrong.is_empty()).then_some(wrong)));

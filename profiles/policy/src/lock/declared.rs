@@ -6,13 +6,14 @@ use plim_model::diff::Area;
 use serde_json::Value;
 
 use super::compare::Found;
+use super::write::sorted;
 
 /// Compares two workloads in their JSON form, container by container.
 pub(super) fn compare(old: &Value, new: &Value) -> BTreeMap<Option<Area>, Found> {
     let mut areas: BTreeMap<Option<Area>, Found> = BTreeMap::new();
     let by_name = |side: &Value| -> BTreeMap<String, Value> {
-        let list = side["containers"].as_array().cloned().unwrap_or_default();
-        list.into_iter().map(|c| (c["name"].as_str().unwrap_or_default().to_owned(), c)).collect()
+        let containers = side["containers"].as_object();
+        containers.into_iter().flatten().map(|(name, facts)| (name.clone(), facts.clone())).collect()
     };
     let (before, after) = (by_name(old), by_name(new));
     for (name, container) in &after {
@@ -58,11 +59,10 @@ impl Pair<'_> {
             self.order(field, area, |value| u8::from(value == "unconfined"));
         }
         // Two profiles, two labels: neither is known to be within the other.
-        for (field, area) in
-            [("seccomp_profile", Area::Seccomp), ("apparmor", Area::Lsm), ("selinux", Area::Lsm)]
-        {
-            self.other(field, area);
+        for field in ["apparmor", "selinux"] {
+            self.other(field, Area::Lsm);
         }
+        self.profile();
         self.members("capabilities", Area::Capabilities);
         self.members("devices", Area::Devices);
         self.members("ports", Area::Namespaces);
@@ -100,9 +100,20 @@ impl Pair<'_> {
         }
     }
 
+    /// From one profile to another, the engine's own among them: what it permits is not known here.
+    fn profile(&mut self) {
+        let confined =
+            |side: &Value| ["default", "profile"].contains(&side["seccomp"].as_str().unwrap_or_default());
+        let (old, new) = (&self.old["seccomp_profile"], &self.new["seccomp_profile"]);
+        if old != new && confined(self.old) && confined(self.new) {
+            let name = |profile: &Value| profile.as_str().unwrap_or("the engine's default").to_owned();
+            self.grown(Area::Seccomp, format!("seccomp profile: {}, was {}", name(new), name(old)));
+        }
+    }
+
     fn members(&mut self, field: &str, area: Area) {
         let set = |side: &Value| -> BTreeSet<String> {
-            side[field].as_array().into_iter().flatten().map(Value::to_string).collect()
+            side[field].as_array().into_iter().flatten().map(|item| sorted(item).to_string()).collect()
         };
         let (old, new) = (set(self.old), set(self.new));
         let more: Vec<&str> = new.difference(&old).map(String::as_str).collect();

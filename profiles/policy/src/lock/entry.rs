@@ -32,6 +32,19 @@ pub fn entry(subject: &Subject) -> Value {
         let mut workload = serde_json::to_value(&subject.workload).unwrap_or_default();
         if let Some(fields) = workload.as_object_mut() {
             fields.shift_remove("labels");
+            // By name, so that each fact has its line.
+            let list = fields.shift_remove("containers").unwrap_or_default();
+            let mut containers = Map::new();
+            for mut container in list.as_array().cloned().into_iter().flatten() {
+                let name = container["name"].as_str().unwrap_or("?").to_owned();
+                if let Some(facts) = container.as_object_mut() {
+                    for same in ["name", "cap_add", "cap_drop", "healthcheck", "ulimits", "restart"] {
+                        facts.shift_remove(same);
+                    }
+                }
+                containers.insert(name, container);
+            }
+            fields.insert("containers".to_owned(), Value::Object(containers));
         }
         return json!({ "declared": workload });
     }

@@ -70,7 +70,8 @@ fn below(text: &mut String, value: &Value, depth: usize) {
     }
 }
 
-fn sorted(value: &Value) -> Value {
+/// The same with the keys of every mapping in order.
+pub(super) fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let fields: BTreeMap<String, Value> =

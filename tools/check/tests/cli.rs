@@ -1,0 +1,239 @@
+//! The three programs from outside, over the example project.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policy-tests/examples")
+}
+
+fn program(program: &str, directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(directory).env_remove("GITHUB_STEP_SUMMARY").stdin(Stdio::null());
+    command.output().expect("runs")
+}
+
+fn check(directory: &Path, arguments: &[&str]) -> Output {
+    program(env!("CARGO_BIN_EXE_plim-check"), directory, arguments)
+}
+
+fn lock(directory: &Path, arguments: &[&str]) -> Output {
+    program(env!("CARGO_BIN_EXE_plim-lock"), directory, arguments)
+}
+
+fn policy(directory: &Path, arguments: &[&str]) -> Output {
+    program(env!("CARGO_BIN_EXE_plim-policy"), directory, arguments)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn fed(input: &str, arguments: &[&str]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_plim-check"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    child.stdin.take().expect("stdin").write_all(input.as_bytes()).expect("fed");
+    child.wait_with_output().expect("ends")
+}
+
+const PROJECT: [&str; 6] = ["./compose", "./kubernetes", "-p", "plim-policy.yaml", "--today", "2026-11-23"];
+
+#[test]
+fn the_example_project_in_every_format() {
+    for (format, file) in [
+        ("json", "findings.json"),
+        ("table", "table.txt"),
+        ("sarif", "plim.sarif"),
+        ("junit", "junit.xml"),
+        ("github", "github.txt"),
+        ("markdown", "comment.md"),
+        ("html", "page.html"),
+    ] {
+        let output = check(&examples(), &[&PROJECT[..], &["--format", format, "-q"]].concat());
+        assert_eq!(output.status.code(), Some(1), "{format}: {}", text(&output.stderr));
+        let path = examples().join("expected").join(file);
+        if std::env::var_os("UPDATE_EXPECTED").is_some() {
+            std::fs::write(&path, &output.stdout).expect("written");
+        }
+        let expected = std::fs::read(&path).unwrap_or_default();
+        assert!(
+            output.stdout == expected,
+            "{} is not what plim check prints; run `UPDATE_EXPECTED=1 cargo test -p plim-check` and review the change",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn thresholds_decide_the_status() {
+    let line = "docker run --cap-drop ALL --uts=host web:1";
+    let of = |arguments: &[&str]| {
+        check(&examples(), &[&["--cmdline", line, "-q"], arguments].concat()).status.code()
+    };
+    assert_eq!(of(&["-p", "pack:docker-default"]), Some(1));
+    assert_eq!(of(&["-p", "pack:docker-default", "--fail-on", "high"]), Some(1));
+    assert_eq!(of(&["-p", "pack:docker-default", "--fail-on", "critical"]), Some(0));
+    // Who it runs as is the image's to say.
+    let good = ["--cmdline", "docker run --cap-drop ALL web:1", "-q", "-p", "pack:nsa-cisa", "--fail-on"];
+    assert_eq!(check(&examples(), &[&good[..], &["critical"]].concat()).status.code(), Some(0));
+    let open = [
+        "--cmdline",
+        "docker run --read-only --security-opt no-new-privileges web:1",
+        "-q",
+        "-p",
+        "pack:nsa-cisa",
+    ];
+    assert_eq!(check(&examples(), &open).status.code(), Some(3));
+}
+
+#[test]
+fn bad_input_is_one_sentence_and_status_2() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("written");
+    file("dup.yaml", "apiVersion: v1\nkind: Pod\nkind: Pod\n");
+    file("bad.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  hostPID: \"true\"\n");
+    file("policy.yaml", "format: \"1.0\"\nname: x\nruls: []\n");
+    file("profile.json", "{\"defaultAction\": \"SCMP_ACT_ALLOW\"}");
+    file("other.yaml", "hello: world\n");
+    for (arguments, expected) in [
+        (&["dup.yaml"][..], "dup.yaml: line 3, column 1: key \"kind\" stands twice"),
+        (&["bad.yaml"], "bad.yaml: line 5, column 12: spec.hostPID: found \"true\", expected true or false"),
+        (
+            &["self", "-p", "policy.yaml"],
+            "policy.yaml: line 3, column 1: policy: unknown key \"ruls\", did you mean \"rules\"?",
+        ),
+        (&["other.yaml"], "expected a Kubernetes object"),
+        (&["profile.json"], "expected a Kubernetes object"),
+        (
+            &["--cmdline", "docker run --privileg x"],
+            "unknown option --privileg, did you mean \"privileged\"?",
+        ),
+        (&["missing.yaml"], "missing.yaml: No such file"),
+        (&["preset:docker-default"], "is a seccomp profile"),
+        (&["self", "-p", "pack:pss-basline"], "did you mean \"pss-baseline\"?"),
+        (&["self", "--lock", "missing.lock"], "open missing.lock"),
+        (&["--explain", "CIS-5.40", "-p", "pack:cis-docker-5"], "did you mean"),
+        (&[], "required"),
+    ] {
+        let output = check(directory.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(expected), "{arguments:?}: {}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn from_a_pipe() {
+    let pods = r#"{"apiVersion":"v1","kind":"List","items":[
+        {"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","namespace":"n"},"spec":{"containers":[{"name":"c"}]}},
+        {"apiVersion":"v1","kind":"Pod","metadata":{"name":"b","namespace":"n"},"spec":{"hostPID":true,"containers":[{"name":"c"}]}}]}"#;
+    let output = fed(pods, &["-", "-p", "pack:pss-baseline", "--format", "json", "-q"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["format"], "1.0");
+    let bad: Vec<&serde_json::Value> =
+        json["findings"].as_array().expect("list").iter().filter(|f| f["outcome"] == "fail").collect();
+    assert_eq!(bad.len(), 1);
+    assert_eq!((&bad[0]["target"], &bad[0]["rule"]), (&"n/Pod/b".into(), &"PSS-hostNamespaces".into()));
+    assert_eq!(bad[0]["where"], serde_json::json!({"file": "stdin", "line": 3}));
+    assert_eq!(json["summary"]["targets"], 2);
+}
+
+#[test]
+fn the_step_summary_is_appended() {
+    let directory = tempfile::tempdir().expect("directory");
+    let summary = directory.path().join("summary.md");
+    let output = Command::new(env!("CARGO_BIN_EXE_plim-check"))
+        .args(["--cmdline", "docker run --privileged x", "--format", "github", "-q"])
+        .env("GITHUB_STEP_SUMMARY", &summary)
+        .output()
+        .expect("runs");
+    assert!(text(&output.stdout).starts_with("::error title=DOCK-privileged (critical)::"));
+    assert!(std::fs::read_to_string(&summary).expect("written").contains("❌"));
+}
+
+#[test]
+fn locked_growth_fails_and_shrinkage_is_offered() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path();
+    let compose = |extra: &str| {
+        let text = format!("services:\n  web:\n    image: web:1\n    cap_add: [NET_ADMIN]\n{extra}");
+        std::fs::write(path.join("compose.yaml"), text).expect("written");
+    };
+    compose("");
+    let made = lock(path, &["compose.yaml", "-o", "plim.lock"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let first = std::fs::read(path.join("plim.lock")).expect("lock");
+    let refused = lock(path, &["compose.yaml", "-o", "plim.lock"]);
+    assert!(text(&refused.stderr).contains("--update"), "{}", text(&refused.stderr));
+    assert_eq!(check(path, &["compose.yaml", "--lock", "plim.lock"]).status.code(), Some(0));
+    compose("    privileged: true\n");
+    let grown = check(path, &["compose.yaml", "--lock", "plim.lock"]);
+    assert_eq!(grown.status.code(), Some(1));
+    assert!(text(&grown.stdout).contains("privileged: true, was false"), "{}", text(&grown.stdout));
+    std::fs::write(path.join("compose.yaml"), "services:\n  web:\n    image: web:1\n").expect("written");
+    let less = check(path, &["compose.yaml", "--lock", "plim.lock"]);
+    assert_eq!(less.status.code(), Some(0));
+    assert!(text(&less.stderr).contains("plim lock --update"), "{}", text(&less.stderr));
+    assert_eq!(lock(path, &["--update", "-o", "plim.lock"]).status.code(), Some(0));
+    assert_ne!(std::fs::read(path.join("plim.lock")).expect("lock"), first);
+}
+
+#[test]
+fn this_process_is_locked_and_unlocked() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path();
+    let made = lock(path, &["self"]);
+    let status = made.status.code();
+    assert!(status == Some(0) || status == Some(3), "{}", text(&made.stderr));
+    let again = check(path, &["self", "--lock", "plim.lock", "--format", "json", "-q"]);
+    let json: serde_json::Value = serde_json::from_slice(&again.stdout).expect("JSON");
+    assert_eq!(json["summary"]["fail"], 0, "{json:#}");
+}
+
+#[test]
+fn the_examples_lock_is_current() {
+    let path = examples().join("plim.lock");
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        let _ = std::fs::remove_file(&path);
+        let made = lock(&examples(), &["./compose", "./kubernetes", "-o", "plim.lock"]);
+        assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    }
+    let output = check(&examples(), &["./compose", "./kubernetes", "--lock", "plim.lock"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn policies_are_started_and_tested() {
+    let tests = policy(&examples(), &["test", "plim-policy-test.yaml"]);
+    assert_eq!(tests.status.code(), Some(0), "{}{}", text(&tests.stdout), text(&tests.stderr));
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("p.yaml").display().to_string();
+    let made = policy(&examples(), &["init", "./compose", "-p", "pack:cis-docker-5", "-o", &file]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let output = check(&examples(), &["./compose", "-p", &file]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let wrong = "format: \"1.0\"\npolicy: pack:docker-default\ntests:\n  - {name: t, cmdline: docker run x, expect: {fail: [DOCK-masked]}}\n";
+    std::fs::write(directory.path().join("t.yaml"), wrong).expect("written");
+    let failed = policy(directory.path(), &["test", "t.yaml"]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(
+        text(&failed.stdout).contains("DOCK-masked: expected fail, found pass"),
+        "{}",
+        text(&failed.stdout)
+    );
+    assert!(text(&policy(directory.path(), &["list"]).stdout).contains("pack:pss-restricted"));
+}
+
+#[test]
+fn rules_are_explained() {
+    let output = check(&examples(), &["--explain", "HARD-kernel-surface", "-p", "pack:hardened"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("system calls denied: bpf"));
+}

@@ -24,11 +24,17 @@ type Unknown = BTreeMap<String, BTreeSet<String>>;
 
 /// What libseccomp makes of rules, and the names it does not know; `Err` for what it says when it makes nothing.
 fn build(resolved: &Resolved, name: &str) -> Result<(Program, Unknown), String> {
+    build_as(resolved, name, "linear")
+}
+
+/// The same in a shape: `linear`, or `tree`, which engines ask for since runc 1.2.
+fn build_as(resolved: &Resolved, name: &str, shape: &str) -> Result<(Program, Unknown), String> {
     let folder = env!("CARGO_TARGET_TMPDIR");
     let (source, target) = (format!("{folder}/{name}.json"), format!("{folder}/{name}.bpf"));
     std::fs::write(&source, resolved.to_oci_json().to_string()).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/libseccomp.py");
-    let output = Command::new(PYTHON).args([script, &source, &target]).output().map_err(|e| e.to_string())?;
+    let output =
+        Command::new(PYTHON).args([script, &source, &target, shape]).output().map_err(|e| e.to_string())?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
@@ -158,6 +164,38 @@ fn random_profiles_agree() {
                 assert!(refused < 200, "libseccomp refuses too much, last: {why}\n{json}");
             }
         }
+    }
+}
+
+/// No call takes more instructions than in libseccomp's tree, whatever its arguments; x32's, which few kernels have, at most two more.
+#[test]
+fn no_call_costs_more_than_in_libseccomps_tree() {
+    if !available() {
+        return;
+    }
+    let facts = common::facts(Arch::X86_64, CapabilitySet::DOCKER_DEFAULT);
+    let resolved = common::preset("docker-default", &Facts { enosys_above: EnosysAbove::Never, ..facts });
+    let ours = compile(&resolved).unwrap();
+    let (tree, unknown) = build_as(&resolved, "tree", "tree").unwrap();
+    assert!(ours.instructions().len() * 5 < tree.instructions().len(), "{}", tree.instructions().len());
+    for (arch, more) in [(Arch::X86_64, 0), (Arch::X86, 0), (Arch::X32, 2)] {
+        let (mut sums, mut dearer) = ([0, 0], 0);
+        for (name, nr) in syscalls::calls(arch).filter(|(name, _)| !unknown[arch.scmp_name()].contains(*name))
+        {
+            for args in common::arguments(&resolved, arch, nr) {
+                let call = plim_seccomp::resolve::Call { nr: nr.0, arch: arch.audit_token(), ip: 0, args };
+                let [mine, theirs] =
+                    [&ours, &tree].map(|program| interpret::run_raw(program, &call).executed);
+                assert!(
+                    mine <= theirs + more,
+                    "{arch} {name} {args:x?}: {mine} instructions, {theirs} with libseccomp"
+                );
+                dearer += u32::from(mine > theirs);
+                sums = [sums[0] + mine, sums[1] + theirs];
+            }
+        }
+        assert!(f64::from(sums[0]) <= 0.9 * f64::from(sums[1]), "{arch}: {sums:?}");
+        assert!(dearer <= 120, "{arch}: {dearer} calls take more");
     }
 }
 

@@ -47,6 +47,16 @@ enum Verdict {
     Masked(NodeId),
 }
 
+/// What a diagram's code looks at first.
+enum First {
+    /// The token or the number, which leads from these values on to these diagrams.
+    Ranges(Vec<(u32, Diagram)>),
+    /// The word at this offset.
+    Table(u32, Table),
+    /// Nothing but the next bit: the better way where two words are compared with each other.
+    Bit,
+}
+
 #[derive(Default)]
 struct Leaves {
     verdicts: Vec<Verdict>,
@@ -100,14 +110,17 @@ impl Emitter<'_> {
         }
         let target = match self.store.shape(diagram) {
             Shape::Answer(action) => Target::Ret(action.to_ret()),
-            Shape::Asks { offset, bit, zero, one } => match self.choose(diagram, offset)? {
-                Some((offset, table)) => {
+            Shape::Asks { offset, bit, zero, one } => match self.first(diagram, offset)? {
+                First::Ranges(ranges) => {
+                    let entry = self.ranges(offset, &ranges)?;
+                    self.asm.load(offset, entry)
+                }
+                First::Table(offset, table) => {
                     let mut done = FastMap::default();
                     let entry = self.table(offset, &table, table.root, &mut done)?;
                     self.asm.load(offset, entry)
                 }
-                // Nothing but the next bit.
-                None => {
+                First::Bit => {
                     let (zero, one) = (self.diagram(zero)?, self.diagram(one)?);
                     let entry = self.asm.branch(code::JMP_JSET_K, 1 << bit, one, zero);
                     self.asm.load(offset, entry)
@@ -118,21 +131,30 @@ impl Emitter<'_> {
         Ok(target)
     }
 
-    /// The word to look at first: the one that leaves the least to decide, and the higher half where that does not tell. `None` when
-    /// single bits are the better way, as where two words are compared with each other.
-    fn choose(&mut self, diagram: Diagram, first: u32) -> Result<Option<(u32, Table)>, CompileError> {
+    /// What to look at first: of words of arguments the one that leaves the least to decide, and the higher half where that does not
+    /// tell.
+    fn first(&mut self, diagram: Diagram, first: u32) -> Result<First, CompileError> {
+        if first < 8
+            && let Some(ranges) = table::front(self.store, diagram, first)
+        {
+            return Ok(First::Ranges(ranges));
+        }
         let (words, size) = if first < 8 { (vec![first], usize::MAX) } else { self.words(diagram) };
         let mut best: Option<((usize, u32), u32, Table)> = None;
         for offset in words {
             let Some(table) = Table::of(self.store, diagram, offset)? else { continue };
             let asks = |end: &Diagram| matches!(self.store.shape(*end), Shape::Asks { .. });
             let open = table.ends().iter().filter(|end| asks(end)).count();
+            // Nothing leaves less, of a diagram that looks at several words.
+            if open <= 1 && offset == first {
+                return Ok(First::Table(offset, table));
+            }
             let cost = (open, offset ^ 4);
             if open <= 1 + size / BITS_PER_END && best.as_ref().is_none_or(|best| cost < best.0) {
                 best = Some((cost, offset, table));
             }
         }
-        Ok(best.map(|(_, offset, table)| (offset, table)))
+        Ok(best.map_or(First::Bit, |(_, offset, table)| First::Table(offset, table)))
     }
 
     /// The words that a diagram over arguments depends on, and how many bits it asks for.
@@ -150,7 +172,8 @@ impl Emitter<'_> {
                 left.extend([zero, one]);
             }
         }
-        offsets.sort_unstable();
+        // The first one first; the others in an order of their own.
+        offsets[1..].sort_unstable();
         (offsets, seen.len())
     }
 

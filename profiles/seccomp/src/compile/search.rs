@@ -37,11 +37,11 @@ pub(super) const UNIT: u64 = 16;
 /// What one branch more costs: as much as one step more for this many numbers.
 const BRANCH: u64 = 12 * UNIT;
 /// Up to so many ranges every cut is tried.
-const EVERY_CUT: usize = 12;
+const EVERY_CUT: usize = 10;
 /// How far from where its halves weigh alike a longer stretch may be cut.
-const OFF_MIDDLE: usize = 5;
+const OFF_MIDDLE: usize = 3;
 /// Trees of fewer ranges are not worth sharing.
-const LEAST_SHARED: usize = 3;
+const LEAST_SHARED: usize = 5;
 /// From so many nodes on no more is shared: looking for what agrees would take longer than it is worth.
 const MOST_SHARED: usize = 600;
 /// The most numbers that are asked for one by one.
@@ -177,6 +177,8 @@ impl Forest {
                 }
             }
         }
+        // The longest first: the search for those that are long enough ends early.
+        all.iter_mut().for_each(|list| list.sort_by_key(|shared| std::cmp::Reverse(shared.to)));
         all
     }
 }
@@ -296,7 +298,8 @@ impl Planner<'_> {
             return known.cost;
         }
         let mut best = self.singles(from, to).unwrap_or(Plan { cost: u64::MAX, how: How::Cut(from + 1) });
-        for (index, shared) in self.shared[from].iter().enumerate().filter(|(_, shared)| shared.to >= to) {
+        for (index, shared) in self.shared[from].iter().enumerate().take_while(|(_, shared)| shared.to >= to)
+        {
             let end = self.ranges.get(to).map_or(u32::MAX, |next| next.start - 1);
             let singles = shared.singles.up_to(end).count() as u64;
             let cost = singles * BRANCH + self.weight(from, to) * (singles + u64::from(shared.depth));

@@ -226,6 +226,40 @@ impl Builder<'_> {
     }
 }
 
+/// The values of a word that a diagram asks for first, token or number, as ranges of what is left. `None` when there are more than can be
+/// handled.
+pub(super) fn front(store: &Store, diagram: Diagram, offset: u32) -> Option<Vec<(u32, Diagram)>> {
+    let mut ranges = Vec::new();
+    front_below(store, diagram, offset, (32, 0), &mut ranges).then_some(ranges)
+}
+
+/// The values that have the bits from `known` on in common with `value`.
+fn front_below(
+    store: &Store,
+    diagram: Diagram,
+    offset: u32,
+    (known, value): (u32, u32),
+    ranges: &mut Vec<(u32, Diagram)>,
+) -> bool {
+    let (next, zero, one) = match store.shape(diagram) {
+        Shape::Asks { offset: of, bit, zero, one } if of == offset => (bit, zero, one),
+        _ => {
+            if ranges.last().is_none_or(|last| last.1 != diagram) {
+                ranges.push((value, diagram));
+            }
+            return ranges.len() <= MOST_RANGES;
+        }
+    };
+    if next + 1 < known {
+        // Bits that do not count: the same twice.
+        let half = known - 1;
+        return front_below(store, diagram, offset, (half, value), ranges)
+            && front_below(store, diagram, offset, (half, value | 1 << half), ranges);
+    }
+    front_below(store, zero, offset, (next, value), ranges)
+        && front_below(store, one, offset, (next, value | 1 << next), ranges)
+}
+
 /// Ranges of the caller's leaves.
 pub(super) fn leaves(ranges: &[(u32, Diagram)], mut leaf: impl FnMut(Diagram) -> u32) -> Vec<Range> {
     ranges.iter().map(|(start, diagram)| Range { start: *start, leaf: leaf(*diagram) }).collect()

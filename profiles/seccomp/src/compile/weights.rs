@@ -60,39 +60,48 @@ static HOT: [(&str, u64); 33] = [
 
 /// How often the numbers of one architecture are looked for.
 pub(super) struct Weights {
-    /// Numbers without x32's bit, ascending, and the weight of all up to and including each.
-    sums: Vec<(u32, u64)>,
+    /// The lowest number, without x32's bit.
+    lowest: u32,
+    /// The weight of all numbers from the lowest up to, not including, each.
+    sums: Vec<u64>,
 }
 
 impl Weights {
-    /// Calls that exist weigh [`UNIT`], the hot ones more where the machine's programs make them.
+    /// Calls that exist weigh most, the hot ones more where the machine's programs make them; numbers that do not exist (yet) are asked for
+    /// as well, if less often: newer programs try newer calls.
     pub(super) fn of(arch: Arch, native: bool) -> Weights {
-        let mut sums: Vec<(u32, u64)> =
-            syscalls::calls(arch).map(|(_, nr)| (nr.0 & !X32_SYSCALL_BIT, UNIT)).collect();
+        let numbers = || {
+            let all = syscalls::calls(arch).map(|(_, nr)| nr.0 & !X32_SYSCALL_BIT);
+            all.filter(|nr| *nr < PRIVATE)
+        };
+        let (Some(lowest), Some(highest)) = (numbers().min(), numbers().max()) else {
+            return Weights { lowest: 0, sums: vec![0] };
+        };
+        let at = |nr: u32| (nr - lowest) as usize + 1;
+        let mut sums = vec![UNIT + UNIT / 4; at(highest) + 1];
+        sums[0] = 0;
+        numbers().for_each(|nr| sums[at(nr)] += UNIT);
         if native {
-            let hot = HOT
-                .iter()
-                .filter_map(|(name, weight)| Some((syscalls::number(arch, name)?.0, weight * UNIT)));
-            sums.extend(hot);
+            for (nr, weight) in
+                HOT.iter().filter_map(|(name, weight)| Some((syscalls::number(arch, name)?.0, weight)))
+            {
+                if let Some(sum) = sums.get_mut(at(nr)) {
+                    *sum += weight * UNIT;
+                }
+            }
         }
-        // Numbers that do not exist (yet) are asked for as well, if less often: newer programs try newer calls.
-        let ordinary = sums.iter().map(|(nr, _)| *nr).filter(|nr| *nr < PRIVATE);
-        if let (Some(lowest), Some(highest)) = (ordinary.clone().min(), ordinary.max()) {
-            sums.extend((lowest..=highest).map(|nr| (nr, UNIT + UNIT / 4)));
+        for index in 1..sums.len() {
+            sums[index] += sums[index - 1];
         }
-        sums.sort_unstable();
-        let mut sum = 0;
-        for (_, weight) in &mut sums {
-            sum += *weight;
-            *weight = sum;
-        }
-        Weights { sums }
+        Weights { lowest, sums }
     }
 
     /// The weight of all numbers from `first` to `last`, counted from the architecture's first.
     pub(super) fn between(&self, first: u32, last: u32) -> u64 {
-        let up_to = |end: usize| end.checked_sub(1).map_or(0, |index| self.sums[index].1);
-        let from = up_to(self.sums.partition_point(|(nr, _)| *nr < first));
-        up_to(self.sums.partition_point(|(nr, _)| *nr <= last)) - from
+        let before = |nr: u32| {
+            let index = (nr.saturating_sub(self.lowest) as usize).min(self.sums.len() - 1);
+            self.sums[index]
+        };
+        before(last.saturating_add(1)) - before(first)
     }
 }

@@ -6,6 +6,7 @@
 //! Nothing here needs cargo at run time, so the whole suite also runs in a VM's initramfs.
 
 pub mod bench;
+pub mod bench_seccomp;
 pub mod cli;
 pub mod expect;
 pub mod host;

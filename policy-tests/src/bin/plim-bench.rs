@@ -1,4 +1,5 @@
-//! `plim-bench [--rounds N] [--check] [--bin DIR] [--format table|json]`: what starting a container costs, beside its peers.
+//! `plim-bench [--rounds N] [--check] [--bin DIR] [--format table|json] [--only start|seccomp]`: what starting a container and what a
+//! filter costs, beside their peers.
 //!
 //! Every contestant starts a static `true` in the same root file system, in interleaved rounds; the table tells medians and
 //! ratios. `--check` ends with 1 when a promised ratio does not hold. Needs root; build everything with `--release`.
@@ -9,6 +10,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 use plim_policy_tests::bench::Contestant;
+use plim_policy_tests::bench_seccomp::{self, Claim};
 use plim_policy_tests::cli::which;
 use plim_policy_tests::spec::Case;
 use serde_json::{Value, json};
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool> {
-    let (mut rounds, mut check, mut as_json) = (60, false, false);
+    let (mut rounds, mut check, mut as_json, mut only) = (60, false, false, None);
     let beside = std::env::current_exe()?.parent().map(PathBuf::from).unwrap_or_default();
     let mut bin = std::env::var_os("PLIM_BIN_DIR").map_or(beside, PathBuf::from);
     let mut args = std::env::args().skip(1);
@@ -41,15 +43,35 @@ fn run() -> Result<bool> {
             "--check" => check = true,
             "--bin" => bin = value()?.into(),
             "--format" => as_json = value()? == "json",
+            "--only" => match value()?.as_str() {
+                "start" => only = Some(Part::Start),
+                "seccomp" => only = Some(Part::Seccomp),
+                other => bail!("--only {other:?}: expected start or seccomp"),
+            },
             other => bail!("unknown argument {other:?}"),
         }
     }
     ensure!(nix::unistd::geteuid().is_root(), "it needs root");
     ensure!(rounds > 0, "--rounds must be at least 1");
+    // Filters first: what memory their tools take is asked of all children that ended.
+    let filters = match only {
+        Some(Part::Start) => Vec::new(),
+        _ => bench_seccomp::claims(&bin, rounds)?,
+    };
+    let filters_hold = filters.iter().all(Claim::holds);
+    let mut out = std::io::stdout().lock();
+    if only == Some(Part::Seccomp) {
+        if as_json {
+            let json = json!({"format": "1.0", "rounds": rounds, "filters": filter_rows(&filters), "hold": filters_hold});
+            writeln!(out, "{json:#}")?;
+        } else {
+            print_filters(&mut out, &filters)?;
+        }
+        return Ok(filters_hold || !check);
+    }
     let case = Case::new(&bin.join("plim-witness"), &[])?;
     std::fs::copy(bin.join("plim-witness"), case.rootfs.join("bin/true"))?;
     let mut contestants = contestants(&bin, &case)?;
-    let mut out = std::io::stdout().lock();
     // One round to warm the caches, and to see who works here at all.
     contestants.retain_mut(|one| match one.once(0) {
         Ok(_) => true,
@@ -70,7 +92,8 @@ fn run() -> Result<bool> {
         let ratio = median(peer).filter(|us| *us > 0).map(|us| as_float(plim) / as_float(us));
         (peer, bound, ratio)
     });
-    let holds = claims.iter().all(|(_, bound, ratio)| ratio.is_some_and(|ratio| ratio <= *bound));
+    let holds =
+        filters_hold && claims.iter().all(|(_, bound, ratio)| ratio.is_some_and(|ratio| ratio <= *bound));
     if as_json {
         let rows: Vec<Value> = contestants
             .iter()
@@ -85,7 +108,7 @@ fn run() -> Result<bool> {
         writeln!(
             out,
             "{:#}",
-            json!({"format": "1.0", "rounds": rounds, "medians": rows, "claims": claims, "hold": holds})
+            json!({"format": "1.0", "rounds": rounds, "medians": rows, "claims": claims, "filters": filter_rows(&filters), "hold": holds})
         )?;
     } else {
         writeln!(
@@ -113,7 +136,39 @@ fn run() -> Result<bool> {
             }
         }
     }
+    print_unless(as_json, &mut out, &filters)?;
     Ok(holds || !check)
+}
+
+/// What is measured when not everything is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Start,
+    Seccomp,
+}
+
+fn print_unless(as_json: bool, out: &mut impl Write, filters: &[Claim]) -> Result<()> {
+    if as_json || filters.is_empty() { Ok(()) } else { print_filters(out, filters) }
+}
+
+fn print_filters(out: &mut impl Write, filters: &[Claim]) -> Result<()> {
+    writeln!(out, "{:52} {:>9} {:>9}", "filters", "measured", "at most")?;
+    for claim in filters {
+        let value = claim.value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.3}"));
+        let word = if claim.holds() { "holds" } else { "DOES NOT HOLD" };
+        let detail = if claim.detail.is_empty() { String::new() } else { format!(" ({})", claim.detail) };
+        writeln!(out, "{:52} {value:>9} {:>9}  {word}{detail}", claim.what, claim.at_most)?;
+    }
+    Ok(())
+}
+
+fn filter_rows(filters: &[Claim]) -> Vec<Value> {
+    let row = |claim: &Claim| {
+        json!({
+            "what": claim.what, "at_most": claim.at_most, "value": claim.value, "holds": claim.holds(), "detail": claim.detail,
+        })
+    };
+    filters.iter().map(row).collect()
 }
 
 fn as_float(us: u128) -> f64 {

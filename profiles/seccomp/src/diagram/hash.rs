@@ -37,7 +37,7 @@ impl Hasher for Mixer {
 
     // Which variant an enum is.
     fn write_isize(&mut self, word: isize) {
-        self.0 = mix(self.0, word as u64);
+        self.0 = mix(self.0, word.cast_unsigned() as u64);
     }
 
     fn write_usize(&mut self, word: usize) {

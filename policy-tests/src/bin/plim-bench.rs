@@ -152,12 +152,12 @@ fn print_unless(as_json: bool, out: &mut impl Write, filters: &[Claim]) -> Resul
 }
 
 fn print_filters(out: &mut impl Write, filters: &[Claim]) -> Result<()> {
-    writeln!(out, "{:52} {:>9} {:>9}", "filters", "measured", "at most")?;
+    writeln!(out, "{:64} {:>9} {:>9}", "filters", "measured", "at most")?;
     for claim in filters {
         let value = claim.value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.3}"));
         let word = if claim.holds() { "holds" } else { "DOES NOT HOLD" };
         let detail = if claim.detail.is_empty() { String::new() } else { format!(" ({})", claim.detail) };
-        writeln!(out, "{:52} {value:>9} {:>9}  {word}{detail}", claim.what, claim.at_most)?;
+        writeln!(out, "{:64} {value:>9} {:>9}  {word}{detail}", claim.what, claim.at_most)?;
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::levels::{Conflict, Levels};
+use super::blocks::{Block, Blocks};
+use super::levels::{Levels, Refused};
 use super::vintage::Vintage;
-use super::words::{Decisions, Step};
 use crate::action::Action;
 use crate::arch::Arch;
 use crate::condition::Condition;
@@ -65,7 +65,7 @@ impl Database {
         action: Action,
         from: &Arc<str>,
         vintage: Vintage,
-    ) -> Result<Added, Conflict> {
+    ) -> Result<Added, Refused> {
         let call = self.calls.entry(key).or_insert_with(|| Call::Conditional(Conditional::default()));
         match call {
             Call::Always(_, earlier) => Ok(Added::Shadowed(Arc::clone(earlier))),
@@ -84,21 +84,18 @@ impl Database {
         }
     }
 
-    /// The decision of every number that has one.
-    pub(super) fn decisions(&self, to: &mut Decisions, default: Step) -> BTreeMap<SyscallNr, Step> {
+    /// The calls that the architecture has, with what they cost and the first block of their rules.
+    pub(super) fn blocks(&self, to: &mut Blocks, default: Block) -> Vec<(SyscallNr, usize, Block)> {
         let numbered = self.calls.iter().filter_map(|(key, call)| match key {
             Key::Number(number) => Some((*number, call)),
             Key::Lacking(_) => None,
         });
-        let mut all = BTreeMap::new();
-        for (number, call) in numbered {
-            let step = match call {
-                Call::Always(action, _) => to.answer(*action),
-                Call::Conditional(rules) => rules.levels.decisions(to, default),
-            };
-            all.insert(number, step);
-        }
-        all
+        numbered
+            .map(|(number, call)| match call {
+                Call::Always(action, _) => (number, 0, to.answer(*action)),
+                Call::Conditional(rules) => (number, rules.levels.cost(), to.of_call(&rules.levels, default)),
+            })
+            .collect()
     }
 
     /// How many comparisons the cheapest call needs, and whether it is one that the architecture lacks (of equals, one that it has).
@@ -108,7 +105,7 @@ impl Database {
             .map(|(key, call)| {
                 let size = match call {
                     Call::Always(..) => 0,
-                    Call::Conditional(rules) => rules.levels.size(),
+                    Call::Conditional(rules) => rules.levels.cost(),
                 };
                 (size, matches!(key, Key::Lacking(_)))
             })

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::blocks::{Block, Blocks, MOST_INSTRUCTIONS};
 use super::database::Database;
 use super::words::{Decisions, Step};
 use crate::action::Action;
@@ -23,25 +24,38 @@ pub(crate) struct Function {
 /// The numbers above which calls get ENOSYS, as runc adds it.
 pub(super) type Heights = BTreeMap<Arch, SyscallNr>;
 
+/// The filter is longer than the kernel takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooLong;
+
 impl Function {
     /// `lost`: architectures of which no rule has an effect. `foreign` is also what x32's numbers get where x86-64 is in the filter and x32 is not.
     pub(super) fn new(
         databases: &[Database],
         lost: &BTreeSet<Arch>,
+        binary_tree: bool,
         native: Arch,
         default: Action,
         foreign: Action,
         heights: &Heights,
-    ) -> Function {
-        let mut decisions = Decisions::default();
+    ) -> Result<Function, TooLong> {
+        let (mut blocks, mut decisions) = (Blocks::default(), Decisions::default());
+        let otherwise = blocks.answer(default);
+        let calls: Vec<Vec<(SyscallNr, usize, Block)>> =
+            databases.iter().map(|database| database.blocks(&mut blocks, otherwise)).collect();
+        if blocks.len() > MOST_INSTRUCTIONS {
+            return Err(TooLong);
+        }
+        blocks.lay_out(&program_order(databases, &calls, binary_tree));
         let by_arch: BTreeMap<Arch, BTreeMap<SyscallNr, Step>> = databases
             .iter()
-            .map(|database| {
-                let default = decisions.answer(default);
-                if lost.contains(&database.arch) {
-                    return (database.arch, BTreeMap::new());
-                }
-                (database.arch, database.decisions(&mut decisions, default))
+            .zip(&calls)
+            .map(|(database, calls)| {
+                let calls = calls.iter().filter(|_| !lost.contains(&database.arch));
+                (
+                    database.arch,
+                    calls.map(|(nr, _, first)| (*nr, blocks.steps(*first, &mut decisions))).collect(),
+                )
             })
             .collect();
         let mut function = Function { decisions, tokens: BTreeMap::new(), foreign };
@@ -55,7 +69,7 @@ impl Function {
             let starts = function.starts(&here, native, default, heights);
             function.tokens.insert(token, starts);
         }
-        function
+        Ok(function)
     }
 
     /// The stretches of one token.
@@ -97,6 +111,32 @@ impl Function {
         // The first start is 0.
         self.decisions.decide(starts[after - 1].1, &call.args)
     }
+}
+
+/// The first blocks of the calls in the order of the program: the architectures in the order of the filter, x86-64 and x32 as one; in each
+/// the cheapest call first, or for a binary tree the highest number.
+fn program_order(
+    databases: &[Database],
+    calls: &[Vec<(SyscallNr, usize, Block)>],
+    binary_tree: bool,
+) -> Vec<Block> {
+    let token = |index: usize| databases[index].arch.audit_token();
+    let mut order = Vec::new();
+    for first in 0..databases.len() {
+        if (0..first).any(|earlier| token(earlier) == token(first)) {
+            continue;
+        }
+        let together = (first..databases.len()).filter(|index| token(*index) == token(first));
+        let mut list: Vec<_> = together.flat_map(|index| calls[index].iter()).collect();
+        // Stable, so equally cheap calls stay in the order of architecture and number.
+        if binary_tree {
+            list.sort_by_key(|(nr, ..)| std::cmp::Reverse(*nr));
+        } else {
+            list.sort_by_key(|(_, size, _)| *size);
+        }
+        order.extend(list.into_iter().map(|(.., block)| *block));
+    }
+    order
 }
 
 /// The architecture of the filter to which a number belongs, where a token has one or two of them.

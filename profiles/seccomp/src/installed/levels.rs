@@ -10,23 +10,24 @@
 //! * two rules that begin with the same comparison share it. A rule that goes on where another has already answered is dropped without
 //!   a word; a rule that answers where others go on replaces them when their answers are the same, and is an error when not;
 //! * a range and `!=` are several words wide, and all of their ways to hold lead to *one* next level, so a rule that shares only one
-//!   of those ways still adds to all of them.
+//!   of those ways still adds to all of them; it can even tie a level to itself, so that libseccomp never ends.
 //!
-//! Measured on libseccomp 2.5.4 and 2.6.1 with thousands of random rule lists (`tests/libseccomp.rs`); the graph is that of 2.4.0 and later.
+//! Compared with libseccomp 2.5.4 on 20,000 random rule lists (`tests/installed.rs`); the graph is that of 2.4.0 and later.
 
 use std::collections::BTreeSet;
 
+use super::overlap::Overlap;
 use super::vintage::Vintage;
-use super::words::{Compare, Decision, Decisions, Step, WordTest};
+use super::words::{Compare, WordTest};
 use crate::action::Action;
 use crate::condition::{Condition, Test};
 
 /// A place in [`Levels::nodes`].
-type Id = usize;
+pub(super) type Id = usize;
 
 /// What follows a comparison on one of its sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     /// The neighbour on the level, or what follows the level.
     Neighbour,
     /// The verdict.
@@ -59,13 +60,15 @@ struct Node {
     /// Neighbours on the level.
     before: Option<Id>,
     after: Option<Id>,
+    /// Taken out, and nothing leads here any more.
+    gone: bool,
 }
 
 impl Node {
     fn new(test: WordTest, shape: Shape, masked: bool, whole: u64) -> Node {
         let test = WordTest { value: test.value & test.mask, ..test };
         let (yes, no) = (Side::Neighbour, Side::Neighbour);
-        Node { test, shape, masked, whole, yes, no, before: None, after: None }
+        Node { test, shape, masked, whole, yes, no, before: None, after: None, gone: false }
     }
 
     fn word(&self) -> (u8, bool) {
@@ -94,13 +97,30 @@ impl Node {
 
 /// Why a rule cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Conflict;
+pub(super) enum Refused {
+    /// An earlier rule gives the same condition another action.
+    Conflict,
+    /// The graph has come to lead back into itself: libseccomp never ends.
+    Endless,
+    /// More comparisons for one call than a filter has room for.
+    TooMany,
+}
+
+/// The most comparisons of one call, merged ones included; the kernel takes 4096 instructions.
+const MOST_COMPARISONS: usize = 1 << 13;
+
+/// The most steps for one call, a fraction of a second.
+pub(super) const MOST_STEPS: usize = 1 << 23;
 
 /// The graph of one call on one architecture.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Levels {
     nodes: Vec<Node>,
-    first: Option<Id>,
+    pub(super) first: Option<Id>,
+    /// Comparisons that nothing leads to any more and that libseccomp still counts.
+    counted: usize,
+    /// Comparisons that were looked at, which bounds the time.
+    pub(super) looked_at: usize,
 }
 
 /// The comparisons of one rule, and the sides of them that lead on when all of its conditions up to here hold.
@@ -121,7 +141,10 @@ impl Levels {
         narrow: bool,
         action: Action,
         vintage: Vintage,
-    ) -> Result<bool, Conflict> {
+    ) -> Result<bool, Refused> {
+        if self.nodes.len() > MOST_COMPARISONS || self.looked_at > MOST_STEPS {
+            return Err(Refused::TooMany);
+        }
         let mut chain = Chain { first: None, ends: Vec::new() };
         for condition in conditions.iter().flatten() {
             self.extend(&mut chain, condition, narrow);
@@ -132,7 +155,19 @@ impl Levels {
         }
         match self.first {
             None => self.first = Some(first),
-            Some(existing) => self.first = Some(self.insert(existing, first, vintage)?),
+            Some(_) => match self.overlap(first, action) {
+                _ if self.looked_at > MOST_STEPS => return Err(Refused::TooMany),
+                Overlap::Redundant => {}
+                Overlap::Removed | Overlap::Join => {
+                    self.first = match self.first {
+                        Some(existing) => Some(self.insert(existing, first, vintage)?),
+                        None => Some(first),
+                    };
+                    if !self.ends() {
+                        return Err(Refused::Endless);
+                    }
+                }
+            },
         }
         Ok(true)
     }
@@ -196,9 +231,10 @@ impl Levels {
     }
 
     /// Puts a comparison on the level that is reached at `at`; returns where the level is reached from now on.
-    fn insert(&mut self, at: Id, new: Id, vintage: Vintage) -> Result<Id, Conflict> {
+    fn insert(&mut self, at: Id, new: Id, vintage: Vintage) -> Result<Id, Refused> {
         let mut here = at;
-        loop {
+        for _ in 0..=self.nodes.len() {
+            self.looked_at += 1;
             if self.nodes[here].is_same(&self.nodes[new]) {
                 self.merge(here, new, vintage)?;
                 return Ok(at);
@@ -222,10 +258,40 @@ impl Levels {
                 }
             }
         }
+        Err(Refused::Endless)
+    }
+
+    /// Whether every way through the graph comes to an end. A level that is reached in two ways and gets a new comparison by both of them
+    /// can be tied to itself.
+    fn ends(&mut self) -> bool {
+        let most = self.nodes.len();
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<Id> = self.first.into_iter().collect();
+        while let Some(id) = open.pop() {
+            if seen.contains(&id) {
+                continue;
+            }
+            let back = std::iter::successors(Some(id), |id| self.nodes[*id].before).take(most + 1).count();
+            let on: Vec<Id> = std::iter::successors(Some(self.start(id)), |id| self.nodes[*id].after)
+                .take(most + 1)
+                .collect();
+            if back > most || on.len() > most {
+                return false;
+            }
+            seen.extend(on.iter().copied());
+            // Later levels look at later arguments, or at the low word.
+            let below = on.iter().flat_map(|id| self.sides(*id)).filter_map(|side| match side {
+                Side::Level(level) => Some(level),
+                Side::Neighbour | Side::Answer(_) => None,
+            });
+            open.extend(below);
+        }
+        self.looked_at += seen.len();
+        true
     }
 
     /// Two rules share a comparison.
-    fn merge(&mut self, here: Id, new: Id, vintage: Vintage) -> Result<(), Conflict> {
+    fn merge(&mut self, here: Id, new: Id, vintage: Vintage) -> Result<(), Refused> {
         for holds in [true, false] {
             let Side::Answer(action) = *self.nodes[new].side(holds) else { continue };
             let side = *self.nodes[here].side(holds);
@@ -241,11 +307,18 @@ impl Levels {
                         *self.nodes[here].side(holds) = Side::Answer(action);
                     }
                     if self.nodes[here].is_last() || self.nodes[new].is_last() {
-                        return Err(Conflict);
+                        return Err(Refused::Conflict);
                     }
                 }
-                Side::Level(level) if !self.all_answer(level, action) => return Err(Conflict),
-                Side::Level(_) | Side::Neighbour => *self.nodes[here].side(holds) = Side::Answer(action),
+                Side::Level(level) if !self.all_answer(level, action) => return Err(Refused::Conflict),
+                Side::Level(level) => {
+                    let alone = self.nodes[level].before.is_none() && self.nodes[level].after.is_none();
+                    let before = self.size();
+                    *self.nodes[here].side(holds) = Side::Answer(action);
+                    // It forgets to forget the neighbours.
+                    self.counted += if alone { 0 } else { before - self.size() };
+                }
+                Side::Neighbour => *self.nodes[here].side(holds) = Side::Answer(action),
             }
         }
         for holds in [true, false] {
@@ -263,8 +336,13 @@ impl Levels {
         Ok(())
     }
 
+    /// What libseccomp takes the call to cost: its comparisons, and some that it has forgotten to forget.
+    pub(super) fn cost(&self) -> usize {
+        self.size() + self.counted
+    }
+
     /// How many comparisons are left in the graph.
-    pub(super) fn size(&self) -> usize {
+    fn size(&self) -> usize {
         let mut seen = BTreeSet::new();
         let mut open: Vec<Id> = self.first.into_iter().collect();
         while let Some(id) = open.pop() {
@@ -280,59 +358,133 @@ impl Levels {
         seen.len()
     }
 
-    fn start(&self, mut id: Id) -> Id {
-        while let Some(before) = self.nodes[id].before {
-            id = before;
+    /// Whether every answer at or below a level is `action`.
+    pub(super) fn all_answer(&self, level: Id, action: Action) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![level];
+        while let Some(level) = open.pop() {
+            if seen.contains(&level) {
+                continue;
+            }
+            let on: Vec<Id> = self.level(level).collect();
+            seen.extend(on.iter().copied());
+            for side in on.into_iter().flat_map(|id| self.sides(id)) {
+                match side {
+                    Side::Neighbour => {}
+                    Side::Answer(answer) if answer == action => {}
+                    Side::Answer(_) => return false,
+                    Side::Level(next) => open.push(next),
+                }
+            }
+        }
+        true
+    }
+
+    /// A comparison of the first level.
+    pub(super) fn first(&self) -> Option<usize> {
+        self.first
+    }
+
+    /// The first comparison of the level of `id`.
+    pub(super) fn start(&self, mut id: usize) -> usize {
+        // Bounded, as the graph may be tied to itself while a rule is being added.
+        for _ in 0..self.nodes.len() {
+            match self.nodes[id].before {
+                Some(before) => id = before,
+                None => break,
+            }
         }
         id
     }
 
-    /// The comparisons of a level, in order.
-    fn level(&self, id: Id) -> impl Iterator<Item = Id> {
-        std::iter::successors(Some(self.start(id)), |id| self.nodes[*id].after)
+    /// The comparisons of the level of `id`, in order.
+    pub(super) fn level(&self, id: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(self.start(id)), |id| self.nodes[*id].after).take(self.nodes.len())
     }
 
-    /// Whether every answer at or below a level is `action`.
-    fn all_answer(&self, level: Id, action: Action) -> bool {
-        self.level(level).all(|id| {
-            [self.nodes[id].yes, self.nodes[id].no].into_iter().all(|side| match side {
-                Side::Neighbour => true,
-                Side::Answer(answer) => answer == action,
-                Side::Level(next) => self.all_answer(next, action),
-            })
-        })
+    /// What a comparison looks at.
+    pub(super) fn test(&self, id: usize) -> WordTest {
+        self.nodes[id].test
     }
 
-    /// The decisions of the graph, with `otherwise` where no rule holds.
-    pub(super) fn decisions(&self, to: &mut Decisions, otherwise: Step) -> Step {
-        let mut made = std::collections::HashMap::new();
-        self.first.map_or(otherwise, |first| self.decide(first, to, otherwise, &mut made))
+    /// What follows where it holds, and where it does not.
+    pub(super) fn sides(&self, id: usize) -> [Side; 2] {
+        [self.nodes[id].yes, self.nodes[id].no]
     }
 
-    fn decide(
-        &self,
-        level: Id,
-        to: &mut Decisions,
-        otherwise: Step,
-        made: &mut std::collections::HashMap<(Id, Step), Step>,
-    ) -> Step {
-        let first = self.start(level);
-        if let Some(step) = made.get(&(first, otherwise)) {
-            return *step;
+    pub(super) fn after(&self, id: Id) -> Option<Id> {
+        self.nodes[id].after
+    }
+
+    pub(super) fn is_same(&self, a: Id, b: Id) -> bool {
+        self.nodes[a].is_same(&self.nodes[b])
+    }
+
+    pub(super) fn is_last(&self, id: Id) -> bool {
+        self.nodes[id].is_last()
+    }
+
+    pub(super) fn is_gone(&self, id: Id) -> bool {
+        self.nodes[id].gone
+    }
+
+    pub(super) fn rank(&self, id: Id) -> impl Ord {
+        self.nodes[id].rank()
+    }
+
+    /// Takes a comparison off its level, the first one on the way from the start; a comparison that leads nowhere on that way goes in
+    /// its place. Whether that leaves nothing that leads to it.
+    pub(super) fn take_out(&mut self, id: Id) -> bool {
+        let before = self.size();
+        let mut first = self.first;
+        let gone = self.take_out_below(&mut first, id);
+        self.first = first;
+        self.counted += if gone { 0 } else { before - self.size() };
+        gone
+    }
+
+    fn take_out_below(&mut self, at: &mut Option<Id>, id: Id) -> bool {
+        let mut next = at.map(|at| self.start(at));
+        while let Some(here) = next {
+            let mut gone = false;
+            if here != id {
+                for holds in [true, false] {
+                    if let Side::Level(level) = *self.nodes[here].side(holds) {
+                        let mut into = Some(level);
+                        gone |= self.take_out_below(&mut into, id);
+                        *self.nodes[here].side(holds) = into.map_or(Side::Neighbour, Side::Level);
+                    }
+                }
+            }
+            if here == id || self.sides(here) == [Side::Neighbour; 2] {
+                return self.unlink(at, here) || gone;
+            }
+            if gone {
+                return true;
+            }
+            next = self.nodes[here].after;
         }
-        let on_level: Vec<Id> = self.level(first).collect();
-        let mut next = otherwise;
-        for id in on_level.into_iter().rev() {
-            let node = &self.nodes[id];
-            let mut side = |side: Side| match side {
-                Side::Neighbour => next,
-                Side::Answer(action) => to.answer(action),
-                Side::Level(level) => self.decide(level, to, next, made),
-            };
-            let (then, not) = (side(node.yes), side(node.no));
-            next = to.put(Decision::Test { test: node.test, then, otherwise: not });
+        false
+    }
+
+    fn unlink(&mut self, at: &mut Option<Id>, id: Id) -> bool {
+        let leads_here = self.nodes.iter().filter(|node| !node.gone).flat_map(|node| [node.yes, node.no]);
+        let mut references = leads_here.filter(|side| *side == Side::Level(id)).count();
+        references += usize::from(self.first == Some(id));
+        let Node { before, after, .. } = self.nodes[id];
+        references += usize::from(before.is_some()) + usize::from(after.is_some());
+        if *at == Some(id) {
+            *at = before.or(after);
         }
-        made.insert((first, otherwise), next);
-        next
+        if let Some(before) = before {
+            self.nodes[before].after = after;
+        }
+        if let Some(after) = after {
+            self.nodes[after].before = before;
+        }
+        let node = &mut self.nodes[id];
+        (node.before, node.after) = (None, None);
+        node.gone = references <= 1;
+        node.gone
     }
 }

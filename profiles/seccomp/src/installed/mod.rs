@@ -14,8 +14,10 @@
 //!   shape; `socket` and its like also open `socketcall` and `ipc` on architectures that have them; on 32-bit architectures constants
 //!   are cut to 32 bits; numbers of x32 are foreign where only x86-64 is listed.
 //!
-//! Each of these was seen in the filters of the real programs: `tests/libseccomp.rs`, and the suite `installed` in policy-tests.
+//! How libseccomp joins rules is compared with the library itself, by random rule lists on twelve kinds of machines
+//! (`tests/installed.rs`).
 
+mod blocks;
 mod database;
 mod engine;
 mod function;
@@ -23,6 +25,7 @@ mod known;
 mod levels;
 mod multiplex;
 mod note;
+mod overlap;
 mod settle;
 mod spelling;
 mod vintage;
@@ -44,7 +47,8 @@ pub use engine::{Engine, Runtime};
 pub(crate) use function::Function;
 use function::Heights;
 pub use known::{Known, known, knows_arch, names as known_names};
-use multiplex::{multiplexed, resolved_number};
+use levels::Refused;
+use multiplex::{multiplexed, multiplexes, resolved_number};
 pub use note::{Change, Note};
 use settle::{Settled, SettledRule, settle};
 pub use spelling::NotOneOf;
@@ -107,7 +111,13 @@ pub fn install(
     };
     check_actions(&settled, runtime, vintage)?;
     let arches: BTreeSet<Arch> = settled.listed.iter().copied().chain([facts.arch]).collect();
-    let mut databases: Vec<Database> = arches.iter().map(|arch| Database::new(*arch)).collect();
+    // The machine's own comes first in the filter, then the others as they are listed.
+    let mut databases = vec![Database::new(facts.arch)];
+    for arch in &settled.listed {
+        if databases.iter().all(|database| database.arch != *arch) {
+            databases.push(Database::new(*arch));
+        }
+    }
     for rule in &settled.rules {
         let mut adding = Adding { rule, native: facts.arch, runtime, vintage, notes: &mut notes };
         adding.add(settled.default, &mut databases)?;
@@ -127,10 +137,18 @@ pub fn install(
     }
     // libseccomp's choice for architectures that the filter does not know, which the runtimes leave as it is.
     let foreign = Action::KillThread;
-    let lost = function::lost(&databases, uses_binary_tree(&settled, runtime, vintage));
+    let binary_tree = uses_binary_tree(&settled, runtime, vintage);
+    let lost = function::lost(&databases, binary_tree);
     notes
         .extend(lost.iter().map(|arch| Note { pointer: "".into(), what: Change::RulesLost { arch: *arch } }));
-    let function = Function::new(&databases, &lost, facts.arch, settled.default, foreign, &heights);
+    let function =
+        Function::new(&databases, &lost, binary_tree, facts.arch, settled.default, foreign, &heights);
+    let function = function.map_err(|_| ProfileError::Value {
+        pointer: String::new(),
+        found: "conditions that make a longer one".to_owned(),
+        expected: TOO_LONG.to_owned(),
+        nearest: None,
+    })?;
     let meaning = Meaning::Engine(Box::new(function));
     Ok(Installed { engine, vintage, arches, flags: settled.flags, notes, meaning })
 }
@@ -180,6 +198,8 @@ impl Installed {
         &self.meaning
     }
 }
+
+const TOO_LONG: &str = "a filter of at most 4096 instructions, which is what the kernel takes";
 
 /// What cannot be asked of a runtime or of a libseccomp of that time.
 fn check_actions(settled: &Settled<'_>, runtime: Runtime, vintage: Vintage) -> Result<(), ProfileError> {
@@ -320,6 +340,7 @@ impl Adding<'_, '_> {
         }
         let (key, has) = match number {
             Known::Number(number) => (Key::Number(number), true),
+            _ if multiplexes(self.vintage, arch) => return Ok(false),
             Known::Elsewhere | Known::Not => (Key::Lacking(name.to_owned()), false),
         };
         self.add_to(name, key, conditions, database)?;
@@ -336,18 +357,27 @@ impl Adding<'_, '_> {
         let pointer = Arc::clone(&self.rule.entry.pointer);
         let arch = database.arch;
         let has = matches!(key, Key::Number(_));
-        let added =
-            database.add(key, conditions, self.rule.action, &pointer, self.vintage).map_err(|_| {
-                ProfileError::Value {
-                    pointer: pointer.to_string(),
-                    found: format!(
-                        "{} for {name} under a condition that an earlier rule gives another action",
-                        self.rule.action
+        let added = database.add(key, conditions, self.rule.action, &pointer, self.vintage);
+        let added = added.map_err(|why| {
+            let action = self.rule.action;
+            let (found, expected) = match why {
+                Refused::Conflict => (
+                    format!(
+                        "{action} for {name} under a condition that an earlier rule gives another action"
                     ),
-                    expected: format!("rules that libseccomp {} can join on {arch}", self.vintage),
-                    nearest: None,
-                }
-            })?;
+                    format!("rules that libseccomp {} can join on {arch}", self.vintage),
+                ),
+                Refused::Endless => (
+                    format!(
+                        "conditions for {name} with which libseccomp {} never ends on {arch}",
+                        self.vintage
+                    ),
+                    "conditions of fewer arguments".to_owned(),
+                ),
+                Refused::TooMany => (format!("too many conditions for {name}"), TOO_LONG.to_owned()),
+            };
+            ProfileError::Value { pointer: pointer.to_string(), found, expected, nearest: None }
+        })?;
         match added {
             Added::Plainly => {}
             Added::Shadowed(by) if has => {

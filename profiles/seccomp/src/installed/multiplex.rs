@@ -48,16 +48,21 @@ const IPC_CALLS: [(&str, u8); 12] = [
     ("shmctl", 24),
 ];
 
-/// The multiplexer's name and the place of `name` in it, on an architecture where `vintage` adds such rules.
-pub(super) fn multiplexed(vintage: Vintage, arch: Arch, name: &str) -> Option<(&'static str, u8)> {
-    let does = match arch {
+/// Whether `vintage` makes rules for multiplexers on this architecture. Where it does, rules for calls that the architecture lacks are
+/// dropped at once; elsewhere they are kept, and can conflict.
+pub(super) fn multiplexes(vintage: Vintage, arch: Arch) -> bool {
+    match arch {
         Arch::X86 | Arch::S390 | Arch::S390x => true,
         Arch::Ppc | Arch::Ppc64 | Arch::Ppc64le | Arch::Mips | Arch::Mipsel => vintage.is_at_least(2, 5, 2),
         // New in 2.6.0, which added them with it.
         Arch::M68k | Arch::Sh | Arch::Sheb => true,
         _ => false,
-    };
-    if !does {
+    }
+}
+
+/// The multiplexer's name and the place of `name` in it, on an architecture where `vintage` adds such rules.
+pub(super) fn multiplexed(vintage: Vintage, arch: Arch, name: &str) -> Option<(&'static str, u8)> {
+    if !multiplexes(vintage, arch) {
         return None;
     }
     let socket = SOCKET_CALLS.iter().position(|call| *call == name);

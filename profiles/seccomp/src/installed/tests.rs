@@ -272,3 +272,84 @@ fn a_note_is_published_as_pointer_kind_and_text() {
         r#"{"pointer":"/syscalls/0/names/0","kind":"no-such-call","text":"\"raed\" is passed over: there is no such call; did you mean \"read\"?"}"#
     );
 }
+
+/// What the accumulator holds when a comparison is reached in two ways is looked at for one of them only: here the low word of the
+/// first argument is compared with the high word's constant (seen with libseccomp 2.5.4, and in the sources of every release to 2.6.1).
+#[test]
+fn a_comparison_can_be_made_with_the_wrong_word() {
+    let json = oci(
+        r#"{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":4294967301,"op":"SCMP_CMP_GT"}]},
+           {"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":2147483648,"op":"SCMP_CMP_LT"}]}"#,
+    );
+    let between = call(Arch::X86_64, "read", &[0xffff_fffe]);
+    assert_eq!(installed(&json, Engine::Written).decide(&between), EPERM);
+    assert_eq!(installed(&json, Engine::Crun).decide(&between), Action::Allow);
+}
+
+#[test]
+fn a_rule_can_be_taken_for_redundant_that_is_not() {
+    let json = oci(
+        r#"{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":1,"value":9,"op":"SCMP_CMP_EQ"}]},
+           {"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":5,"op":"SCMP_CMP_GT"},{"index":1,"value":9,"op":"SCMP_CMP_NE"}]}"#,
+    );
+    let second = call(Arch::X86_64, "read", &[7, 4]);
+    assert_eq!(installed(&json, Engine::Written).decide(&second), Action::Allow);
+    assert_eq!(installed(&json, Engine::Crun).decide(&second), EPERM);
+}
+
+#[test]
+fn hostile_profiles_are_bounded() {
+    let condition = |n: u64| format!(r#"{{"index":{},"value":{n},"op":"SCMP_CMP_NE"}}"#, n % 6);
+    let rule = |n: u64| {
+        let args: Vec<String> = (0..6).map(|i| condition(6 * (n * 7 % 5000) + i)).collect();
+        format!(r#"{{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{}]}}"#, args.join(","))
+    };
+    let rules: Vec<String> = (0..1200).map(rule).collect();
+    let error = try_install(&oci(&rules.join(",")), Engine::Crun).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("4096") || error.contains("never ends"), "{error}");
+}
+
+/// The diagram says what the decisions say, on machines of both byte orders.
+#[test]
+fn diagrams_agree() {
+    let json = |arches: &str| {
+        format!(
+            r#"{{"defaultAction":"SCMP_ACT_ERRNO","architectures":[{arches}],"syscalls":[
+            {{"names":["socket","semget"],"action":"SCMP_ACT_ALLOW","args":[{{"index":0,"value":4294967301,"op":"SCMP_CMP_GT"}}]}},
+            {{"names":["clone"],"action":"SCMP_ACT_LOG","args":[{{"index":1,"value":2114060288,"valueTwo":0,"op":"SCMP_CMP_MASKED_EQ"}},
+                {{"index":0,"value":3,"op":"SCMP_CMP_LE"}}]}},
+            {{"names":["read"],"action":"SCMP_ACT_TRAP"}}]}}"#
+        )
+    };
+    for (arch, arches) in [
+        (Arch::X86_64, r#""SCMP_ARCH_X86","SCMP_ARCH_X32""#),
+        (Arch::X86_64, ""),
+        (Arch::S390x, r#""SCMP_ARCH_S390""#),
+        (Arch::Ppc64le, ""),
+    ] {
+        let written = dialect::parse(json(arches).as_bytes()).unwrap();
+        for engine in [Engine::Runc, Engine::Crun, Engine::Written] {
+            let it = install(&written, &facts(arch), engine, Vintage::newest()).unwrap();
+            let mut store = crate::diagram::Store::new();
+            let diagram = store.of_installed(&it).unwrap();
+            let words = [0, 3, 4, 5, 6, 0x7e02_0000, 1 << 32, (1 << 32) | 5, (1 << 32) | 6, u64::MAX];
+            for on in it.arches.iter().copied().chain([Arch::Riscv64]) {
+                for nr in (0..0x200)
+                    .chain([1 << 30, 1 << 31, u32::MAX])
+                    .map(|nr| nr | if on == Arch::X32 { 1 << 30 } else { 0 })
+                {
+                    for (a, b) in words.iter().flat_map(|a| words.map(|b| (*a, b))) {
+                        let call =
+                            SeccompData { nr, arch: on.audit_token(), ip: 0, args: [a, b, 0, 0, 0, 0] };
+                        assert_eq!(
+                            store.decide(diagram, &call),
+                            it.decide(&call),
+                            "{engine} {arch} {call:x?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

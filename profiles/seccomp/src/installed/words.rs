@@ -100,7 +100,7 @@ impl Decisions {
     }
 
     pub(crate) fn get(&self, step: Step) -> Decision {
-        self.all[step.0 as usize]
+        self.all[step.index()]
     }
 
     /// The verdict for these arguments.

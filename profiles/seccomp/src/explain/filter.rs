@@ -14,10 +14,8 @@ use crate::witness::{ActionJson, Witness};
 pub fn explain_filter(programs: &[Program], question: &Question) -> Result<Explanation, Undecided> {
     let mut store = Store::new();
     let all = store.of_stack(programs)?;
-    let mut rest = store.at(all, question.arch.audit_token(), Some(question.nr.0));
-    for (index, value) in (0u8..).zip(question.args).filter_map(|(index, value)| Some((index, value?))) {
-        rest = store.given(rest, question.arch, index, u64::MAX, value)?;
-    }
+    let rest = store.at(all, question.arch.audit_token(), Some(question.nr.0));
+    let rest = question.known(&mut store, rest)?;
     let mut outcomes = Vec::new();
     for action in store.verdicts(rest) {
         let Some(call) = example(&store, rest, question, |verdict| verdict == action) else { continue };

@@ -199,17 +199,13 @@ fn when(
     question: &Question,
     wanted: impl Fn(Action) -> bool,
 ) -> Option<String> {
-    let name = question.name().unwrap_or_default();
-    let Some(mut cases) = store.cases(rest, question.arch, wanted) else {
-        return Some("for arguments that no short list of comparisons describes".to_owned());
-    };
-    for case in &mut cases {
-        case.terms.retain(|term| question.args.get(usize::from(term.index)).is_none_or(Option::is_none));
-    }
-    if cases.iter().any(|case| case.terms.is_empty()) {
+    if store.verdicts(rest).into_iter().all(&wanted) {
         return None;
     }
-    condition(&cases, question.arch, name, true)
+    match store.cases(rest, question.arch, wanted) {
+        Some(cases) => condition(&cases, question.arch, question.name().unwrap_or_default(), true),
+        None => Some("for arguments that no short list of comparisons describes".to_owned()),
+    }
 }
 
 /// A call of the question for which `rest` answers with one of the wanted.

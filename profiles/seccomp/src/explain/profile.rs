@@ -3,7 +3,6 @@
 use super::changes::Trial;
 use super::{DecidedBy, Explanation, Outcome, Question, VERSION, advice, example, filter, when};
 use crate::action::Action;
-use crate::condition::{Condition, Test};
 use crate::diagram::{Store, Undecided};
 use crate::dialect::Written;
 use crate::error::ProfileError;
@@ -60,15 +59,11 @@ fn outcomes(trial: &Trial<'_>, resolved: &Resolved) -> Result<Vec<Outcome>, Unde
         return Ok(vec![trial.outcome(None, &question.data(), resolved.foreign_arch, decided_by)]);
     };
     let rules = resolved.rules_of(arch, question.nr);
-    // What is known is one more condition of each rule, and what no rule takes has a mark of its own.
-    let known: Vec<Condition> = (0u8..)
-        .zip(question.args)
-        .filter_map(|(argument, value)| Some(Condition { argument, test: Test::Eq(value?) }))
-        .collect();
-    let with_known = rules.iter().map(|rule| rule.conditions.iter().chain(&known).copied().collect());
+    // What no rule takes has a mark of its own.
     let mut store = Store::new();
-    let all = with_known.chain([known.clone()]);
+    let all = rules.iter().map(|rule| rule.conditions.clone()).chain([Vec::new()]);
     let rest = marks::first_that_holds(&mut store, arch, question.nr, all)?;
+    let rest = question.known(&mut store, rest)?;
     let mut outcomes = Vec::new();
     let mut pointers: Vec<&str> = Vec::new();
     for rule in rules {

@@ -3,6 +3,7 @@
 use crate::arch::Arch;
 use crate::arguments;
 use crate::constants;
+use crate::diagram::{Diagram, Store, Undecided};
 use crate::interpret::SeccompData;
 use crate::syscalls::{self, SyscallNr};
 
@@ -146,6 +147,14 @@ impl Question {
     pub(super) fn data(&self) -> SeccompData {
         let args = self.args.map(|argument| argument.unwrap_or(0));
         SeccompData { nr: self.nr.0, arch: self.arch.audit_token(), ip: 0, args }
+    }
+
+    /// What is left of a diagram of this number when the known arguments are what they are.
+    pub(super) fn known(&self, store: &mut Store, mut rest: Diagram) -> Result<Diagram, Undecided> {
+        for (index, value) in (0u8..).zip(self.args).filter_map(|(index, value)| Some((index, value?))) {
+            rest = store.given(rest, self.arch, index, u64::MAX, value)?;
+        }
+        Ok(rest)
     }
 
     /// As JSON.

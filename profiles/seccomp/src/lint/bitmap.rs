@@ -8,7 +8,7 @@ use super::{Class, Finding, Severity, View};
 use crate::action::Action;
 use crate::arch::Arch;
 use crate::bpf::{Program, code::*};
-use crate::diagram::{Diagram, Store, Undecided};
+use crate::diagram::{Diagram, Store};
 use crate::interpret::SeccompData;
 use crate::syscalls;
 
@@ -62,17 +62,13 @@ fn arches(native: Arch) -> Vec<Arch> {
 }
 
 /// S015: calls that are always allowed, and run every filter all the same.
-pub(super) fn lost(
-    store: &Store,
-    diagram: Diagram,
-    programs: &[Program],
-    native: Arch,
-) -> Result<Vec<Finding>, Undecided> {
-    let allow: std::collections::BTreeSet<Action> = [Action::Allow].into();
+pub(super) fn lost(store: &mut Store, diagram: Diagram, programs: &[Program], native: Arch) -> Vec<Finding> {
+    let allow = store.constant(Action::Allow);
     let (mut kept, mut lost, mut first) = (0usize, Vec::new(), None);
     for arch in arches(native) {
         for (name, nr) in View::calls(arch) {
-            if store.verdicts(store.at(diagram, arch.audit_token(), Some(nr.0))) != allow {
+            // One leaf: the same answer whatever the arguments.
+            if store.at(diagram, arch.audit_token(), Some(nr.0)) != allow {
                 continue;
             }
             let ends = programs.iter().map(|program| emulate(program, nr.0, arch.audit_token()));
@@ -89,7 +85,7 @@ pub(super) fn lost(
             }
         }
     }
-    let Some((filter, end, call)) = first else { return Ok(Vec::new()) };
+    let Some((filter, end, call)) = first else { return Vec::new() };
     let at = match end {
         End::Allowed => String::new(),
         End::Returned(index) => format!("instruction {index} returns data beside SECCOMP_RET_ALLOW"),
@@ -104,11 +100,11 @@ pub(super) fn lost(
         lost.len()
     );
     let which = if programs.len() > 1 { format!("filter {filter}: {at}") } else { at };
-    Ok(vec![
+    vec![
         Finding::new(Class::BitmapLost, Severity::Low, message)
             .evidence([which, super::rules::some(&lost)])
             .witness(Some(&call)),
-    ])
+    ]
 }
 
 /// How many named calls the kernel's bitmap lets pass, for the native and the compat architecture together.

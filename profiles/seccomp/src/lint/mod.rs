@@ -35,7 +35,7 @@ use crate::arch::Arch;
 use crate::bpf::Program;
 use crate::diagram::{Diagram, Store, Undecided};
 use crate::dialect::Written;
-use crate::installed::Vintage;
+use crate::installed::{Engine, Vintage, install};
 use crate::interpret::SeccompData;
 use crate::kernel::KernelVersion;
 use crate::resolve::{Facts, Resolved, UnknownNames, resolve};
@@ -121,10 +121,32 @@ pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Report).to_value()
 }
 
-/// Looks at a profile as it means under `facts`; unknown names are findings, whatever `facts` says of them.
+/// Looks at a profile as it is written and means under `facts`; unknown names are findings, whatever `facts` says of them.
 ///
 /// `libseccomp`, when given, is the library that will install it: names that it does not know are findings.
 pub fn lint_profile(written: &Written, facts: &Facts, libseccomp: Option<Vintage>) -> Report {
+    lint(written, facts, libseccomp, |store, resolved, _| store.of_resolved(resolved))
+}
+
+/// Looks at a profile and at what `engine` makes of it with libseccomp `vintage`: what the rules say of each other is found in the
+/// profile, what gets through in the filter that is installed. A finding that has no place in the profile has no pointer.
+pub fn lint_installed(written: &Written, facts: &Facts, engine: Engine, vintage: Vintage) -> Report {
+    let library = engine.runtime().map(|_| vintage);
+    lint(written, facts, library, |store, _, facts| {
+        let installed = install(written, facts, engine, vintage).map_err(|error| Undecided {
+            why: format!("{} refuses the profile: {error}", engine.name()),
+            instruction: None,
+        })?;
+        store.of_installed(&installed)
+    })
+}
+
+fn lint(
+    written: &Written,
+    facts: &Facts,
+    libseccomp: Option<Vintage>,
+    meaning: impl FnOnce(&mut Store, &Resolved, &Facts) -> Result<Diagram, Undecided>,
+) -> Report {
     let mut report = Collector::default();
     let facts = Facts { unknown_names: UnknownNames::Skip, ..*facts };
     report.take(names::unknown(written, &facts));
@@ -141,11 +163,10 @@ pub fn lint_profile(written: &Written, facts: &Facts, libseccomp: Option<Vintage
             report.take(vec![guard::off(Some("/defaultAction"))]);
             return report.finish();
         }
-        Err(error) if error.pointer().is_some_and(|pointer| pointer.starts_with("/syscalls")) => {
+        Err(error) if error.pointer().is_some_and(|pointer| pointer.contains("/syscalls")) => {
             report.take(vec![rules::contradiction(&error)]);
-            report
-                .undecided
-                .push("the profile has no meaning as long as its rules contradict each other".to_owned());
+            let why = "the profile has no meaning as long as its rules contradict each other";
+            report.undecided.push(why.to_owned());
             return report.finish();
         }
         Err(error) => {
@@ -157,7 +178,7 @@ pub fn lint_profile(written: &Written, facts: &Facts, libseccomp: Option<Vintage
     let mut store = Store::new();
     report.try_take(rules::shadowed(&mut store, &resolved));
     report.try_take(rules::overlapping(&mut store, &resolved));
-    match store.of_resolved(&resolved) {
+    match meaning(&mut store, &resolved, &facts) {
         Ok(diagram) => report.diagram(store, diagram, facts.arch, facts.kernel, Some(&resolved)),
         Err(why) => report.undecided.push(why.to_string()),
     }
@@ -174,7 +195,7 @@ pub fn lint_filter(programs: &[Program], native: Arch, kernel: KernelVersion) ->
     let mut store = Store::new();
     match store.of_stack(programs) {
         Ok(diagram) => {
-            report.try_take(bitmap::lost(&store, diagram, programs, native));
+            report.take(bitmap::lost(&mut store, diagram, programs, native));
             report.diagram(store, diagram, native, kernel, None);
         }
         Err(why) => report.undecided.push(why.to_string()),

@@ -118,6 +118,20 @@ fn s002_multiplexer() {
     );
 }
 
+/// libseccomp opens socketcall where a profile that does not name it allows socket for some families; the engines install that.
+#[test]
+fn what_is_installed_is_looked_at() {
+    let written = profile("ERRNO", &allow(r#""socket""#, &arg(0, "EQ", 2)));
+    let as_written = lint_profile(&written, &facts(&[]), None);
+    assert!(of(&as_written, Class::Multiplexer).is_empty());
+    let report = lint_installed(&written, &facts(&[]), Engine::Runc, Vintage::V2_5_4);
+    let open = of(&report, Class::Multiplexer);
+    assert_eq!((open.len(), open[0].pointer.as_deref()), (1, None), "{report:#?}");
+    assert_eq!(open[0].witness.as_ref().unwrap().args[0], "0x1");
+    let same = lint_installed(&written, &facts(&[]), Engine::Written, Vintage::newest());
+    assert_eq!(same, as_written);
+}
+
 const ALLOW: Insn = Insn::stmt(RET_K, 0x7fff_0000);
 const REFUSE: Insn = Insn::stmt(RET_K, 0x0005_0001);
 

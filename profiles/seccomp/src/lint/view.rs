@@ -1,6 +1,8 @@
 //! A meaning and what the lints ask of it.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::action::Action;
 use crate::arch::{Arch, X32_SYSCALL_BIT};
@@ -36,6 +38,8 @@ pub(crate) struct View<'r> {
     /// Whether it compares the architecture at all.
     pub(crate) guarded: bool,
     pub(crate) resolved: Option<&'r Resolved>,
+    /// Verdicts that were asked for: numbers share what is left, and a hostile filter leaves much.
+    verdicts: RefCell<BTreeMap<Diagram, Rc<BTreeSet<Action>>>>,
 }
 
 impl<'r> View<'r> {
@@ -54,7 +58,8 @@ impl<'r> View<'r> {
         if !guarded && resolved.is_none() {
             arches = vec![native];
         }
-        let mut view = View { store, diagram, native, arches, guarded, resolved };
+        let mut view =
+            View { store, diagram, native, arches, guarded, resolved, verdicts: RefCell::default() };
         // x32 shares x86-64's token: it is spoken of only where it gets something.
         if resolved.is_none() {
             let token = Arch::X32.audit_token();
@@ -90,7 +95,17 @@ impl<'r> View<'r> {
     }
 
     fn permits(&self, diagram: Diagram) -> BTreeSet<Permit> {
-        self.store.verdicts(diagram).into_iter().map(Permit::of).collect()
+        self.verdicts(diagram).iter().map(|action| Permit::of(*action)).collect()
+    }
+
+    /// The answers that some arguments get.
+    pub(crate) fn verdicts(&self, diagram: Diagram) -> Rc<BTreeSet<Action>> {
+        if let Some(known) = self.verdicts.borrow().get(&diagram) {
+            return Rc::clone(known);
+        }
+        let found = Rc::new(self.store.verdicts(diagram));
+        self.verdicts.borrow_mut().insert(diagram, Rc::clone(&found));
+        found
     }
 
     /// Nothing is refused on any architecture of the filter.
@@ -159,9 +174,9 @@ impl<'r> View<'r> {
         self.store.decide(self.diagram, call)
     }
 
-    /// Where the profile says what happens to a call, `None` for a filter.
+    /// Where the profile says what happens to a call; `None` for a filter, and where what is installed is not what is written.
     pub(crate) fn pointer(&self, call: &SeccompData) -> Option<String> {
-        let resolved = self.resolved?;
+        let resolved = self.resolved.filter(|resolved| resolved.decide(call) == self.decide(call))?;
         Some(
             resolved.rule_for(call).map_or_else(|| "/defaultAction".to_owned(), |rule| rule.from.to_string()),
         )

@@ -1,7 +1,8 @@
 //! `lint`: weaknesses and mistakes, each with a witness and a remedy.
 
 use clap::Parser;
-use plim_seccomp::lint::{Finding, Report, Severity, lint_filter, lint_profile};
+use plim_seccomp::installed::Engine;
+use plim_seccomp::lint::{Finding, Report, Severity, lint_filter, lint_installed, lint_profile};
 use plim_tools_common::args::{Format, Output};
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit::{self, OrStatus};
@@ -44,6 +45,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let side = gathered.side()?;
     let reading = facts.reading(side.bounding);
     let report = match &side.content {
+        Content::Profile(written) if reading.engine != Engine::Written => {
+            lint_installed(written, &reading.facts, reading.engine, reading.libseccomp)
+        }
         Content::Profile(written) => lint_profile(written, &reading.facts, facts.libseccomp()),
         Content::Stack(programs) => lint_filter(programs, reading.facts.arch, reading.facts.kernel),
         Content::Unknown(why) => {

@@ -19,7 +19,9 @@ fn programs() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     cargo.args(["build", "--locked", "--quiet", "--target", TARGET, "--target-dir"]).arg(target_dir);
-    for package in ["plim-policy-tests", "plim-witness", "plim-run", "plim-inspect", "plim-diff"] {
+    for package in
+        ["plim-policy-tests", "plim-witness", "plim-run", "plim-inspect", "plim-diff", "plim-seccomp-tool"]
+    {
         cargo.args(["--package", package]);
     }
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");

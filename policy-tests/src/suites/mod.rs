@@ -14,6 +14,7 @@ pub mod isolation;
 pub mod lifecycle;
 pub mod seccomp_live;
 pub mod trace;
+pub mod verify;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -34,6 +35,7 @@ pub const ALL: &[Suite] = &[
     diff::SUITE,
     exercise::SUITE,
     trace::SUITE,
+    verify::SUITE,
     docker::SUITE,
     cleanup::SUITE,
 ];

@@ -57,7 +57,7 @@ pub const SUITE: Suite = Suite {
 pub fn changes(ctx: &Ctx, a: &str, b: &str) -> Result<Vec<Value>> {
     let outcome = ctx.tool("plim-diff", &["--format", "json", a, b])?;
     let diff: Value = serde_json::from_str(&outcome.stdout).with_context(|| format!("{outcome:?}"))?;
-    same("format", diff["format"].clone(), json!("1.0"))?;
+    super::first_format(&diff)?;
     let is_same = diff["same"].as_bool().context("no .same")?;
     same("exit status", outcome.code, i32::from(!is_same))?;
     let changes = diff["changes"].as_array().cloned().context("no .changes")?;

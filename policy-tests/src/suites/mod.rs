@@ -40,6 +40,16 @@ pub const ALL: &[Suite] = &[
     cleanup::SUITE,
 ];
 
+/// A document of the first format: `1.0`, or a later one that only adds to it.
+///
+/// # Errors
+/// Another one, or none.
+pub fn first_format(document: &Value) -> Result<()> {
+    let format = text(document, "/format")?;
+    ensure!(format.split('.').next() == Some("1"), "format {format:?}: expected \"1.0\" or a later \"1.N\"");
+    Ok(())
+}
+
 /// The text at a JSON pointer of a report.
 ///
 /// # Errors

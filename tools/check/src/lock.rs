@@ -101,7 +101,8 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     let mut talk = gathered.notes;
     talk.extend(unknown.iter().cloned());
     if !args.quiet {
-        talk.push(format!("{} targets in {name}", lock.targets.len()));
+        let count = lock.targets.len();
+        talk.push(format!("{count} {} in {name}", if count == 1 { "target" } else { "targets" }));
     }
     crate::notes(NAME, &talk)?;
     Ok(if unknown.is_empty() && !gathered.incomplete { exit::CLEAN } else { exit::UNOBSERVABLE })

@@ -1,0 +1,84 @@
+//! How long judging takes, reading included: 10,000 manifests by the restricted level, 1,000 snapshots by all packs.
+//! `cargo bench -p plim-policy` prints the times and fails beyond 5 s and 2 s.
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::time::{Duration, Instant};
+
+use plim_model::{CapabilitySet, Snapshot};
+use plim_policy::judge::{Options, Subject, judge};
+use plim_policy::rules::load;
+use plim_policy::text::{Limits, read};
+use plim_policy::{declared, packs};
+
+fn options(files: &common::Files) -> Options<'_> {
+    Options {
+        today: common::TODAY,
+        facts: common::facts(CapabilitySet::DOCKER_DEFAULT),
+        source: files,
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    }
+}
+
+fn manifests(files: &common::Files) -> Duration {
+    let text = |n: usize| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web-{n}\n  namespace: shop\n  labels: {{app: web, tier: front}}\nspec:\n  replicas: 2\n  template:\n    metadata:\n      labels: {{app: web}}\n    spec:\n      securityContext:\n        runAsNonRoot: true\n        seccompProfile: {{type: RuntimeDefault}}\n      containers:\n        - name: web\n          image: registry.example/web:{n}\n          env:\n            - {{name: A, value: b}}\n            - {{name: C, value: d}}\n          ports: [{{containerPort: 8080}}]\n          resources: {{limits: {{memory: 256Mi, cpu: 500m}}}}\n          securityContext:\n            allowPrivilegeEscalation: {}\n            capabilities: {{drop: [ALL]}}\n          volumeMounts:\n            - {{name: cache, mountPath: /cache}}\n      volumes:\n        - {{name: cache, emptyDir: {{}}}}\n",
+            n % 2 == 0
+        )
+    };
+    let texts: Vec<String> = (0..10_000).map(text).collect();
+    let start = Instant::now();
+    let mut subjects = Vec::new();
+    for text in &texts {
+        let declared = declared::read(&read(text, Limits::INPUT).expect("YAML"), "x").expect("a manifest");
+        subjects.extend(
+            declared.workloads.into_iter().map(|workload| Subject::of_workload(workload, Some("x.yaml"))),
+        );
+    }
+    let set = load(&["pack:pss-restricted".to_owned()], files).expect("loads");
+    let findings = judge(&set, &subjects, &options(files));
+    let json = serde_json::to_vec(&findings).expect("JSON");
+    let took = start.elapsed();
+    println!(
+        "10,000 manifests by {} rules: {took:?} ({} failures, {} MiB of JSON)",
+        set.rules.len(),
+        findings.summary.fail,
+        json.len() >> 20
+    );
+    took
+}
+
+fn snapshots(files: &common::Files) -> Duration {
+    let text = common::hardened().to_string();
+    let start = Instant::now();
+    let subjects: Vec<Subject> = (0..1_000)
+        .map(|n| {
+            let snapshot =
+                Snapshot::from_json(serde_json::from_str(&text).expect("JSON")).expect("a snapshot");
+            let filters = Subject::saved_filters(&snapshot);
+            Subject::of_snapshot(&format!("docker:web-{n}"), snapshot, filters)
+        })
+        .collect();
+    // The restricted level holds baseline.
+    let names: Vec<String> =
+        packs::names().filter(|name| *name != "pss-baseline").map(|name| format!("pack:{name}")).collect();
+    let set = load(&names, files).expect("loads");
+    let findings = judge(&set, &subjects, &options(files));
+    let took = start.elapsed();
+    println!(
+        "1,000 snapshots by {} rules of all packs: {took:?} ({} findings)",
+        set.rules.len(),
+        findings.findings.len()
+    );
+    took
+}
+
+fn main() {
+    let files = common::Files(Vec::new());
+    let (manifests, snapshots) = (manifests(&files), snapshots(&files));
+    assert!(manifests <= Duration::from_secs(5), "10,000 manifests took {manifests:?}");
+    assert!(snapshots <= Duration::from_secs(2), "1,000 snapshots took {snapshots:?}");
+}

@@ -1,0 +1,7 @@
+//! CEL: compiled, and evaluated within its bounds.
+#![no_main]
+
+#[path = "../entries.rs"]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entries::expression(bytes));

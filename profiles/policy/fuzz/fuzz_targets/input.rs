@@ -1,0 +1,7 @@
+//! Manifests, Compose files and command lines: read and judged.
+#![no_main]
+
+#[path = "../entries.rs"]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entries::input(bytes));

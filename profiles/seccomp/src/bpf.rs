@@ -91,9 +91,14 @@ pub enum ProgramError {
     Truncated(usize),
     /// A dump that makes sense only with its bytes swapped.
     #[error(
-        "instruction 0: operation code {0:#06x} is a valid one with its bytes swapped: the dump is of a big-endian machine"
+        "instruction {index}: operation code {code:#06x}, like all of them, is valid with its bytes swapped: the dump is of a big-endian machine"
     )]
-    ForeignEndian(u16),
+    ForeignEndian {
+        /// The first instruction that shows it.
+        index: usize,
+        /// Its operation code as it was read.
+        code: u16,
+    },
     /// One instruction that the kernel's checker does not take.
     #[error("instruction {index}: {fault}")]
     Instruction {
@@ -128,10 +133,10 @@ pub enum Fault {
     #[error("memory cell {0} may be read before it is written")]
     UnwrittenCell(u32),
     /// A jump that ends behind the last instruction.
-    #[error("jump by {0} ends behind the last instruction")]
+    #[error("jump by {0} ends behind the last instruction, as in a dump that was cut off")]
     Jump(u32),
     /// The last instruction is no return.
-    #[error("the last instruction does not return")]
+    #[error("the last instruction does not return, as in a dump that was cut off")]
     NoReturn,
 }
 
@@ -167,23 +172,15 @@ impl Program {
         if !rest.is_empty() {
             return Err(ProgramError::Truncated(bytes.len()));
         }
-        let instructions: Vec<Insn> = chunks
-            .iter()
-            .map(|b| Insn {
-                code: u16::from_le_bytes([b[0], b[1]]),
-                jt: b[2],
-                jf: b[3],
-                k: u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
-            })
-            .collect();
-        Program::from_instructions(instructions).map_err(|error| match (&error, chunks.first()) {
-            (ProgramError::Instruction { index: 0, fault: Fault::Code(code) }, Some(_))
-                if is_allowed(code.swap_bytes()) =>
-            {
-                ProgramError::ForeignEndian(*code)
-            }
-            _ => error,
-        })
+        let read = |b: &[u8; INSN_SIZE]| Insn {
+            code: u16::from_le_bytes([b[0], b[1]]),
+            jt: b[2],
+            jf: b[3],
+            k: u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
+        };
+        let instructions: Vec<Insn> = chunks.iter().map(read).collect();
+        Program::from_instructions(instructions.clone())
+            .map_err(|error| foreign(&instructions).unwrap_or(error))
     }
 
     /// The instructions.
@@ -201,6 +198,13 @@ impl Program {
         }
         bytes
     }
+}
+
+/// Whether a dump that is no program is one with its bytes swapped: then every operation code is a valid one, and some were not before.
+fn foreign(instructions: &[Insn]) -> Option<ProgramError> {
+    let all = instructions.iter().all(|insn| is_allowed(insn.code.swap_bytes()));
+    let index = instructions.iter().position(|insn| !is_allowed(insn.code)).filter(|_| all)?;
+    Some(ProgramError::ForeignEndian { index, code: instructions[index].code })
 }
 
 /// The operations of `seccomp_check_filter`; there is no remainder, no byte or half-word load, and no packet access.
@@ -368,7 +372,25 @@ mod tests {
         assert_eq!(Program::from_bytes(&bytes), Ok(program));
         assert_eq!(Program::from_bytes(&bytes[..31]), Err(ProgramError::Truncated(31)));
         assert_eq!(Program::from_bytes(&[]), Err(ProgramError::Empty));
-        let swapped: Vec<u8> = [0, 0x20, 0, 0, 0, 0, 0, 4, 0, 6, 0, 0, 0, 0, 0, 0].to_vec();
-        assert_eq!(Program::from_bytes(&swapped), Err(ProgramError::ForeignEndian(0x2000)));
+        // The same program as a big-endian machine writes it, and one whose first operation reads alike both ways.
+        let swap = |bytes: &[u8]| {
+            let (chunks, _) = bytes.as_chunks::<8>();
+            chunks.iter().flat_map(|b| [b[1], b[0], b[2], b[3], b[7], b[6], b[5], b[4]]).collect::<Vec<u8>>()
+        };
+        let foreign = |index, code| Err(ProgramError::ForeignEndian { index, code });
+        assert_eq!(Program::from_bytes(&swap(&bytes)), foreign(0, 0x2000));
+        let immediate = Program::from_instructions(vec![Insn::stmt(LD_IMM, 0), RET]).unwrap();
+        assert_eq!(Program::from_bytes(&swap(&immediate.to_bytes())), foreign(1, 0x0600));
+        // A dump that was cut off between two instructions.
+        let cut = |length| Program::from_bytes(&bytes[..length]);
+        assert!(
+            matches!(cut(16), Err(ProgramError::Instruction { index: 1, fault: Fault::Jump(0 | 1) })),
+            "{:?}",
+            cut(16)
+        );
+        assert_eq!(cut(8), Err(ProgramError::Instruction { index: 0, fault: Fault::NoReturn }));
+        assert!(cut(16).unwrap_err().to_string().contains("cut off"));
+        // Noise is no foreign program.
+        assert!(matches!(Program::from_bytes(&[0x5a; 16]), Err(ProgramError::Instruction { index: 0, .. })));
     }
 }

@@ -48,7 +48,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         Content::Profile(written) if reading.engine != Engine::Written => {
             lint_installed(written, &reading.facts, reading.engine, reading.libseccomp)
         }
-        Content::Profile(written) => lint_profile(written, &reading.facts, facts.libseccomp()),
+        Content::Profile(written) => match facts.engine() {
+            Some(engine) => lint_installed(written, &reading.facts, engine, reading.libseccomp),
+            None => lint_profile(written, &reading.facts, facts.libseccomp()),
+        },
         Content::Stack(programs) => lint_filter(programs, reading.facts.arch, reading.facts.kernel),
         Content::Unknown(why) => {
             let unknown: anyhow::Result<Report> =

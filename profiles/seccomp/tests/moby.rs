@@ -74,6 +74,24 @@ fn docker_default_says_what_the_facts_say() {
     assert!(only.is_empty(), "{only:#?}");
 }
 
+/// The others, by tables of the same form: moby's releases of the profile (moby/profiles, tags seccomp/v0.1.0, v0.2.0 and v0.2.2; v0.2.1
+/// and v0.2.3 are the current one), containers/common's seccomp.json of August 2025, and what containerd 2.3.4 makes for every
+/// machine and capability (contrib/seccomp/seccomp_default.go).
+#[test]
+fn the_other_presets_say_what_their_facts_say() {
+    let others =
+        presets::names().filter(|name| !["class-default", "docker-default", "tcpdump"].contains(name));
+    for name in others {
+        let path = format!("{}/tests/data/{name}.facts", env!("CARGO_MANIFEST_DIR"));
+        let facts = std::fs::read_to_string(path).unwrap();
+        let mine = table(&dialect::parse(presets::get(name).unwrap().as_bytes()).unwrap());
+        let (mine, facts): (BTreeSet<&str>, BTreeSet<&str>) =
+            (mine.lines().collect(), facts.lines().collect());
+        let only: Vec<_> = mine.symmetric_difference(&facts).collect();
+        assert!(only.is_empty(), "{name}: {only:#?}");
+    }
+}
+
 #[test]
 fn the_facts_are_mobys() {
     let Some(path) = std::env::var_os("PLIM_MOBY_DEFAULT") else {
@@ -119,6 +137,7 @@ fn tcpdump_is_docker_default_without_socket() {
     let mut without = ours();
     without.rules.retain(|rule| rule.names != ["socket"]);
     assert_eq!(ours().rules.len() - without.rules.len(), 3);
+    assert_eq!(presets::get("class-default"), presets::get("docker-default"));
     let tcpdump = dialect::parse(presets::get("tcpdump").unwrap().as_bytes()).unwrap();
     assert_eq!(table(&tcpdump), table(&without));
 }

@@ -10,21 +10,39 @@ use serde_json::Value as Json;
 use super::Subject;
 use crate::rules::{Check, Rule};
 
-/// The parts of a snapshot that some rule looks at; `None`: all of it.
-pub(super) struct Sections(Option<BTreeSet<String>>);
+thread_local! {
+    /// CEL's own functions: made once, since every context needs the same.
+    static ENVIRONMENT: Arc<cel::Env> = Arc::new(cel::Env::stdlib());
+}
+
+fn context() -> Context<'static, 'static> {
+    ENVIRONMENT.with(|environment| Context::with_env(environment.clone()))
+}
+
+/// What expressions look at.
+pub(super) struct Sections {
+    /// The parts of a snapshot; `None`: all of it.
+    snapshot: Option<BTreeSet<String>>,
+    /// Whether any looks at a declaration.
+    declared: bool,
+}
 
 pub(super) fn sections(rules: &[Rule]) -> Sections {
     let mut all = BTreeSet::new();
+    let mut declared = false;
     for check in rules.iter().flat_map(|rule| rule.live.iter().chain(&rule.declared)) {
         let Check::Assert(expression) = check else { continue };
+        // One that names nothing is evaluated too.
+        declared |=
+            !expression.names("snapshot") || expression.names("container") || expression.names("workload");
         if expression.names("snapshot") {
             match expression.sections("snapshot") {
                 Some(sections) => all.extend(sections.into_iter().map(str::to_owned)),
-                None => return Sections(None),
+                None => return Sections { snapshot: None, declared: true },
             }
         }
     }
-    Sections(Some(all))
+    Sections { snapshot: Some(all), declared }
 }
 
 /// Facts that are not known: path from the variable, and why.
@@ -42,14 +60,14 @@ impl Prepared {
         let mut largest = 1;
         let mut workload_value = None;
         let mut containers = Vec::new();
-        let workload = subject.workload.as_ref();
+        let workload = subject.workload.as_ref().filter(|_| sections.declared);
         if let Some(workload) = workload {
             // Serialising plain data cannot fail.
             let json = serde_json::to_value(workload).unwrap_or(Json::Null);
             let value = convert(&json, &mut largest);
             for (index, container) in workload.containers.iter().enumerate() {
                 let own = convert(&json["containers"][index], &mut largest);
-                let mut context = Context::default();
+                let mut context = context();
                 context.add_variable_from_value("workload", value.clone());
                 context.add_variable_from_value("container", own);
                 containers.push((container.name.clone(), context));
@@ -66,7 +84,7 @@ impl Prepared {
             }
             let mut fields = HashMap::new();
             for (name, json) in subject.snapshot_json.as_object().into_iter().flatten() {
-                if sections.0.as_ref().is_none_or(|wanted| wanted.contains(name)) {
+                if sections.snapshot.as_ref().is_none_or(|wanted| wanted.contains(name)) {
                     fields.insert(Key::from(name.clone()), convert(json, &mut largest));
                 }
             }
@@ -74,7 +92,7 @@ impl Prepared {
             for (path, _) in &unknown {
                 value = without(value, &path[1..]);
             }
-            let mut context = Context::default();
+            let mut context = context();
             context.add_variable_from_value("snapshot", value);
             if let Some((workload, container)) = workload_value {
                 context.add_variable_from_value("workload", workload);

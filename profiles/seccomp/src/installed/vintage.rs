@@ -15,7 +15,7 @@ use super::spelling::NotOneOf;
 pub struct Vintage(u8);
 
 impl Vintage {
-    /// Debian 12's, Ubuntu 22.04's is 2.5.3.
+    /// Widely installed. Debian 12's package of it knows the names of 2.5.5 (`seccomp_version` says 2.5.4 nevertheless).
     pub const V2_5_4: Vintage = Vintage(13);
 
     /// The newest release in the tables.
@@ -65,9 +65,12 @@ impl std::fmt::Display for Vintage {
 impl std::str::FromStr for Vintage {
     type Err = NotOneOf;
 
-    /// Reads `2.5.4`; Debian's `2.5.4-1+deb12u1` is taken by its upstream part, and `2.5` is the newest of that series.
+    /// Reads `2.5.4`; `2.5` is the newest of that series. Of a package's version (`2.5.4-1`) the upstream part counts, but Debian's
+    /// `2.5.4-1+deb12u1` is 2.5.5, whose names it brings.
     fn from_str(text: &str) -> Result<Vintage, NotOneOf> {
         let upstream = text.split(['-', '+', '~']).next().unwrap_or(text);
+        let backported = upstream == "2.5.4" && text.contains("+deb12u");
+        let upstream = if backported { "2.5.5" } else { upstream };
         let series = format!("{upstream}.");
         let is_series = upstream.bytes().filter(|byte| *byte == b'.').count() == 1;
         let names: Vec<String> = Vintage::all().map(|v| v.to_string()).collect();
@@ -88,7 +91,8 @@ mod tests {
     fn spellings() {
         let read = |text: &str| text.parse::<Vintage>().map(|v| v.to_string());
         assert_eq!(read("2.5.4").unwrap(), "2.5.4");
-        assert_eq!(read("2.5.4-1+deb12u1").unwrap(), "2.5.4");
+        assert_eq!(read("2.5.4-1").unwrap(), "2.5.4");
+        assert_eq!(read("2.5.4-1+deb12u1").unwrap(), "2.5.5");
         assert_eq!(read("2.4").unwrap(), "2.4.4");
         assert_eq!(Vintage::V2_5_4.to_string(), "2.5.4");
         assert_eq!(Vintage::newest().to_string(), "2.6.1");

@@ -155,11 +155,22 @@ fn cpu_quota_felt(ctx: &Ctx) -> Result<()> {
     let case = ctx
         .case(&["burn-cpu", "700"])?
         .with("/linux/resources/cpu", json!({"quota": 2_000, "period": 100_000}));
-    let answer = ctx.run(case)?.json()?;
+    let mut running = ctx.start(case)?;
+    // The kernel's own count, which no other load changes: how often the group was stopped for its quota.
+    let mut throttled = 0;
+    while running.child.try_wait()?.is_none() {
+        let stat = running.host_pid().and_then(|pid| host::cgroup_value(pid, "cpu", "cpu.stat", "cpu.stat"));
+        let count = stat.ok().and_then(|stat| {
+            stat.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse::<u64>().ok())
+        });
+        throttled = throttled.max(count.unwrap_or(0));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let answer = running.finish()?.json()?;
+    ensure!(throttled > 0, "the kernel never stopped it for its quota: {answer}");
     let number = |name: &str| answer[name].as_f64().with_context(|| format!("no {name} in {answer}"));
     let share = number("cpu_us")? / number("wall_us")?;
-    // The scheduler takes a turn away at its tick, up to 10 ms late. Without a quota even a processor that six others want
-    // gives more.
+    // The scheduler takes a turn away at its tick, up to 10 ms late.
     ensure!((0.001..0.15).contains(&share), "got {share:.3} of a processor, asked for 0.02");
     Ok(())
 }

@@ -92,6 +92,7 @@ struct task_struct {
 	unsigned int ptrace;
 	int pid;
 	int tgid;
+	struct task_struct *real_parent;
 	struct pid *thread_pid;
 	__u64 start_boottime;
 	const struct cred *real_cred;
@@ -130,6 +131,8 @@ struct state {
 	bool seen;
 	bool sigsys;
 	bool told_death;
+	/* Sent in by an engine, as by docker exec, and still the engine's own program: until its execve. */
+	bool outsider;
 	__u32 asked_count;
 	struct asked asked[ASKED];
 };
@@ -202,13 +205,13 @@ static __always_inline __u32 setting(__u32 key)
 }
 
 /*
- * Slot + 1 of the target in whose pid namespace, or in one below it, the current task lives. It never moves. A function of
- * its own: the verifier walks its loop once and not once for every way that leads here.
+ * Slot + 1 of the target in whose pid namespace, or in one below it, the current task lives, or its parent. It never moves.
+ * A function of its own: the verifier walks its loop once and not once for every way that leads here.
  */
-__attribute__((noinline)) __u32 classify(void)
+__attribute__((noinline)) __u32 classify(int parent)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct pid *pid = task->thread_pid;
+	struct pid *pid = parent ? task->real_parent->thread_pid : task->thread_pid;
 	__u32 level = pid->level;
 	char *numbers = (char *)pid + plim_offset_of(pid->numbers);
 
@@ -242,7 +245,9 @@ static __always_inline struct state *traced(struct task_struct *task, bool make)
 		return NULL;
 	generation = setting(SETTING_GENERATION);
 	if (state->generation != generation) {
-		state->target = classify();
+		state->target = classify(0);
+		state->outsider = state->target && task->start_boottime >= attached_boot_ns &&
+				  classify(1) != state->target;
 		state->generation = generation;
 	}
 	return state->target ? state : NULL;
@@ -339,6 +344,7 @@ int executed(__u64 *ctx)
 
 	if (!state)
 		return 0;
+	state->outsider = false;
 	slot = state->target - 1;
 	target = bpf_map_lookup_elem(&targets, &slot);
 	if (target && !target->armed)
@@ -437,7 +443,7 @@ __attribute__((noinline)) int tell(__s64 ret, __u32 flags)
 	__u32 number = (__u32)regs->orig_ax, *places = NULL, slot;
 	struct target *target;
 
-	if (!state)
+	if (!state || state->outsider)
 		return 0;
 	slot = state->target - 1;
 	target = bpf_map_lookup_elem(&targets, &slot);

@@ -234,6 +234,9 @@ fn entered(event: &Event, known: &Known<'_>) -> Option<Cause> {
     let name = name(event).unwrap_or("");
     let asked = relevant(event, name);
     match errno(event)?.number() {
+        // A file that cannot be polled, a lock of another thread: the answer to the question, not a refusal (epoll_ctl(2),
+        // futex(2)).
+        1 if asked.is_empty() && matches!(name, "epoll_ctl" | "futex" | "futex_time64") => None,
         // EPERM, EACCES
         1 | 13 => Some(match asked.last() {
             Some(last) => missing(event, known, &asked, last),

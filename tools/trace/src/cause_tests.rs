@@ -72,7 +72,7 @@ fn capabilities() {
     type Row<'a> = (&'a str, Event, Option<(Kind, Option<&'a str>)>);
     let user = |event: Event| with(event, |event| event.fsuid = 1000);
     let ret = |event: Event, ret: i64| with(event, |event| event.ret = ret);
-    let rows: [Row<'_>; 24] = [
+    let rows: [Row<'_>; 26] = [
         (
             "asked and not held",
             asking("socket", &["CAP_NET_RAW"]),
@@ -132,6 +132,8 @@ fn capabilities() {
         ("mlock", ret(asking("mlock", &["CAP_IPC_LOCK"]), -12), Some((Kind::Limit, Some("CAP_IPC_LOCK")))),
         ("mlock of what is not mapped", ret(event("mlock"), -12), None),
         ("too many files", ret(event("openat"), -24), Some((Kind::Limit, None))),
+        ("a file that cannot be polled", event("epoll_ctl"), None),
+        ("a lock of another thread", event("futex"), None),
         ("read-only", ret(event("openat"), -30), Some((Kind::Permission, None))),
         (
             "asked on behalf of another",

@@ -1,5 +1,6 @@
 //! Docker's own containers, seen through `plim inspect` and `plim diff`, under a daemon that the test starts and stops.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,20 +16,37 @@ use crate::{Ctx, Need, Suite, Test, Weakening as W, same, sys};
 /// The promise.
 pub const SUITE: Suite = Suite {
     promise: "docker",
-    tests: &[Test {
-        name: "inspect_and_diff",
-        says: "a Docker container's snapshot tells what docker run was asked for, and one changed option is one change",
-        needs: &[
-            Need::Plim,
-            Need::Program("dockerd"),
-            Need::Program("docker"),
-            Need::Built("plim-inspect"),
-            Need::Built("plim-diff"),
-            Need::Controller("memory"),
-        ],
-        red_under: &[W::InspectElsewhere, W::DiffBlind, W::DiffElsewhere],
-        run: inspect_and_diff,
-    }],
+    tests: &[
+        Test {
+            name: "inspect_and_diff",
+            says: "a Docker container's snapshot tells what docker run was asked for, and one changed option is one change",
+            needs: &[
+                Need::Plim,
+                Need::Program("dockerd"),
+                Need::Program("docker"),
+                Need::Built("plim-inspect"),
+                Need::Built("plim-diff"),
+                Need::Controller("memory"),
+            ],
+            red_under: &[W::InspectElsewhere, W::DiffBlind, W::DiffElsewhere],
+            run: inspect_and_diff,
+        },
+        Test {
+            name: "trace",
+            says: "refusals in a Docker container are told with their reasons and the engine's rule, and nothing of the engine's own",
+            needs: &[
+                Need::Plim,
+                Need::Program("dockerd"),
+                Need::Program("docker"),
+                Need::Built("plim-trace"),
+                Need::Capability(39, "CAP_BPF"),
+                Need::Kernel(5, 15),
+                Need::File("/sys/kernel/btf/vmlinux"),
+            ],
+            red_under: &[W::InspectElsewhere],
+            run: trace,
+        },
+    ],
 };
 
 /// A daemon of the test's own.
@@ -153,4 +171,82 @@ fn inspect_and_diff(ctx: &Ctx) -> Result<()> {
         ensure!(expected, "--cap-drop MKNOD shows as {change}");
     }
     Ok(())
+}
+
+fn trace(ctx: &Ctx) -> Result<()> {
+    let daemon = Daemon::start()?;
+    let image = ctx.case(&[])?;
+    daemon.import(&image.rootfs, "plimtest")?;
+    let name = format!("{}-t", image.tag);
+    let id = daemon.must(&[
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--cap-drop",
+        "MKNOD",
+        "--name",
+        &name,
+        "plimtest",
+        "/bin/witness",
+        "hold",
+        "60",
+    ])?;
+    let pid = daemon.must(&["inspect", "-f", "{{.State.Pid}}", &id])?;
+    let target = format!("pid:{pid}");
+    let outcome = std::thread::scope(|scope| -> Result<Outcome> {
+        let args = ["--format", "jsonl", "--duration", "9s", "-q", target.as_str()];
+        let tracer = scope.spawn(move || ctx.tool("plim-trace", &args));
+        // It needs a moment to come up, and what happens before it is there is told by nobody.
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_secs(2));
+            daemon.must(&[
+                "exec",
+                &name,
+                "/bin/witness",
+                "try",
+                "unshare",
+                "0x20000",
+                "--",
+                "syscall",
+                "141",
+                "0",
+                "0",
+                "-5",
+                "--",
+                "mknod",
+                "/y",
+                "c",
+                "1",
+                "3",
+                "--",
+                "create",
+                "/x",
+                "y",
+                "--",
+                "udp",
+                "9",
+            ])?;
+            daemon.must(&["exec", "-u", "1000", &name, "/bin/witness", "try", "mkdir", "/z"])?;
+        }
+        tracer.join().map_err(|_| anyhow::anyhow!("the thread of plim-trace panicked"))?
+    })?;
+    ensure!(outcome.code == 0, "status {}: {}", outcome.code, outcome.stderr);
+    let mut told = BTreeSet::new();
+    for line in outcome.stdout.lines() {
+        let denial: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        let text = |pointer: &str| denial.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
+        told.insert(
+            ["/comm", "/syscall", "/errno", "/cause/kind", "/cause/rule", "/cause/capability"]
+                .map(text)
+                .join(" "),
+        );
+    }
+    let expected = [
+        "witness mkdir EACCES permission - CAP_DAC_OVERRIDE",
+        "witness mknodat EPERM capability - CAP_MKNOD",
+        "witness setpriority EACCES capability - CAP_SYS_NICE",
+        "witness unshare EPERM seccomp /defaultAction -",
+    ];
+    same("what is told", told, expected.map(str::to_owned).into_iter().collect())
 }

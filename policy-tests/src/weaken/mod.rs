@@ -70,7 +70,7 @@ weakenings! {
     Deaf "deaf" "Signals do not reach the command, and orphans are not reaped.",
     NoStdio "no-stdio" "stdin is empty and there is no terminal.",
     SilentFailure "silent-failure" "What a program of ours refuses or fails at is told as status 0, in no words.",
-    InspectElsewhere "inspect-elsewhere" "plim inspect looks at the process that asks, whatever the target.",
+    InspectElsewhere "inspect-elsewhere" "plim inspect and plim trace look at the process that asks, whatever the target.",
     InspectForgets "inspect-forgets" "plim inspect does not list what is unknown.",
     DiffBlind "diff-blind" "plim diff compares the first target with itself.",
     DiffElsewhere "diff-elsewhere" "plim diff compares the first target with the process that asks.",

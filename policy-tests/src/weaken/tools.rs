@@ -13,7 +13,9 @@ impl Weakening {
         match (self, tool, asked.as_mut_slice()) {
             (Weakening::DiffBlind, "plim-diff", [.., first, second]) => second.clone_from(first),
             (Weakening::DiffElsewhere, "plim-diff", [.., second])
-            | (Weakening::InspectElsewhere, "plim-inspect", [.., second]) => "self".clone_into(second),
+            | (Weakening::InspectElsewhere, "plim-inspect" | "plim-trace", [.., second]) => {
+                "self".clone_into(second)
+            }
             _ => {}
         }
         asked

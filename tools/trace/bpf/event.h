@@ -77,14 +77,17 @@ struct event {
 	__u32 asked_count;
 	struct asked asked[ASKED];
 	char comm[16];
+	/* Its parent process: it mostly stands on the same filters, and lives longer. */
+	__u32 parent;
+	__u32 zero;
 };
-_Static_assert(sizeof(struct event) == 184, "event is read by event.rs");
+_Static_assert(sizeof(struct event) == 192, "event is read by event.rs");
 
 struct event_with_texts {
 	struct event event;
 	char texts[TEXTS][TEXT];
 };
-_Static_assert(sizeof(struct event_with_texts) == 952, "event is read by event.rs");
+_Static_assert(sizeof(struct event_with_texts) == 960, "event is read by event.rs");
 
 /* Of one target; the slot is its index. */
 struct target {

@@ -406,6 +406,8 @@ static __always_inline void fill(struct event *event, struct task_struct *task, 
 	event->target = state->target - 1;
 	event->pid = task->tgid;
 	event->tid = task->pid;
+	event->parent = task->real_parent->tgid;
+	event->zero = 0;
 	event->user_namespace = cred->user_ns->ns.inum;
 	event->fsuid = cred->fsuid.val;
 	event->fsgid = cred->fsgid.val;

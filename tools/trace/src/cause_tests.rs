@@ -25,6 +25,7 @@ fn event(name: &str) -> Event {
         fsgid: 0,
         asked: Vec::new(),
         comm: "x".to_owned(),
+        parent: 1,
         texts: Vec::new(),
     }
 }

@@ -69,6 +69,8 @@ pub struct Event {
     pub asked: Vec<Asked>,
     /// `comm`, as the task set it.
     pub comm: String,
+    /// The process that is its parent.
+    pub parent: i32,
     /// The first arguments that are strings, as they were at the exit; 255 bytes of each.
     pub texts: Vec<String>,
 }
@@ -85,6 +87,7 @@ pub fn key(record: &[u8]) -> Option<([u8; KEY], usize)> {
     key[..record.len()].copy_from_slice(record);
     key[..8].fill(0);
     key[PID..PID + 8].fill(0);
+    key[PARENT..PARENT + 4].fill(0);
     Some((key, record.len()))
 }
 
@@ -99,7 +102,9 @@ pub fn task(record: &[u8]) -> (u64, i32, i32) {
 
 /// Where the process and the thread stand in a record.
 const PID: usize = 108;
-const SIZE: usize = 184;
+const SIZE: usize = 192;
+/// Where the parent stands.
+const PARENT: usize = 184;
 const TEXTS: usize = 3;
 const TEXT: usize = 256;
 const ASKED: usize = 4;
@@ -170,6 +175,8 @@ impl Event {
             })
             .collect();
         let comm = text(&fields.bytes::<16>()?);
+        let parent = fields.u32()?.cast_signed();
+        fields.u32()?;
         let texts = match flags & flag::TEXTS {
             0 => Vec::new(),
             _ => fields.0.chunks(TEXT).map(text).collect(),
@@ -193,6 +200,7 @@ impl Event {
             fsgid,
             asked,
             comm,
+            parent,
             texts,
         })
     }
@@ -210,8 +218,9 @@ mod tests {
         assert_eq!((length, task(&record)), (SIZE, (event.boot_ns, event.pid, event.tid)));
         record[..8].fill(9);
         record[PID..PID + 8].fill(9);
+        record[PARENT..PARENT + 4].fill(9);
         assert!(key(&record).expect("its size").0 == first);
-        for at in [8, PID - 1, PID + 8, SIZE - 1] {
+        for at in [8, PID - 1, PID + 8, PARENT - 1] {
             let mut other = record.clone();
             other[at] ^= 1;
             assert!(key(&other).expect("its size").0 != first, "byte {at}");

@@ -59,7 +59,7 @@ impl Target {
     fn filters(&mut self, event: &Event) -> Option<&[Program]> {
         let known = self.stacks.get(&event.stack);
         if known.is_none_or(|(read, _)| read.elapsed() > STALE) {
-            for tid in [event.tid, self.pid] {
+            for tid in [event.tid, event.parent, self.pid] {
                 if let Ok(Some((stack, programs))) = plim_observe::filters::stack_of(tid) {
                     self.stacks.insert(stack, (Instant::now(), programs));
                     if stack == event.stack {

@@ -32,6 +32,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) namespaces: &'a namespaces::Plan,
     pub(crate) root: rootfs::Plan<'a>,
     pub(crate) stdio: &'a Stdio,
+    /// Name, number, soft and hard limit.
+    pub(crate) rlimits: &'a [(String, u32, u64, u64)],
     /// Standard output leads to the log, through a pipe of the launcher's.
     pub(crate) logged: bool,
     /// A filter will come with the word to start.
@@ -122,6 +124,13 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     });
 
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(|| "unblock all signals")?;
+    // The launcher has raised what is to be raised, as far as it may; lowering one's own limits needs no privilege. Not
+    // sooner: a limit on files or memory would hinder the steps above.
+    for (name, resource, soft, hard) in setup.rlimits {
+        sys::set_limit(*resource, *soft, *hard).during(|| {
+            format!("set the limit {name} to {soft}:{hard} (raising a hard limit needs CAP_SYS_RESOURCE)")
+        })?;
+    }
     credentials::confine(process, filter.as_ref())?;
     Err(execute(setup, &command))
 }

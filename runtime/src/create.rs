@@ -77,6 +77,7 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
         namespaces: &checked.namespaces,
         root: root_plan(config, &checked, &mountinfo, &places.directory, cgroups.as_ref())?,
         stdio: &stdio,
+        rlimits: &checked.rlimits,
         logged: collector.is_some(),
         filter_follows: config.seccomp.is_some(),
         own_executable: Identity::of_self()?,

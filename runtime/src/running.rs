@@ -121,9 +121,12 @@ impl Created {
     fn begin(&mut self) -> Result<()> {
         let pid = Pid::from_raw(self.pid().0);
         for (name, resource, soft, hard) in &self.rlimits {
-            sys::set_limit_of(pid, *resource, *soft, *hard).during(|| {
-                format!("set the limit {name} to {soft}:{hard} (raising a hard limit needs CAP_SYS_RESOURCE)")
-            })?;
+            // The limits of a process of another user are CAP_SYS_RESOURCE's to set (prlimit(2)). Without it the child
+            // sets them itself, which is enough to lower them, and tells what it could not.
+            match sys::set_limit_of(pid, *resource, *soft, *hard) {
+                Ok(()) | Err(Errno::EPERM) => {}
+                Err(errno) => return Err(errno).during(|| format!("set the limit {name} to {soft}:{hard}")),
+            }
         }
         self.made.tell(&self.channel, &Message::Start(self.filter.take()))
     }

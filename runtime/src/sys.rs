@@ -173,12 +173,17 @@ pub(crate) fn load_filter(program: &[libc::sock_filter], flags: u64) -> nix::Res
     .map(drop)
 }
 
-/// prlimit(2): sets one limit of another process.
+/// prlimit(2): sets one limit of a process; 0 is the caller.
 pub(crate) fn set_limit_of(pid: Pid, resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the new limit is read, the old one is not asked for.
     Errno::result(unsafe { libc::prlimit(pid.as_raw(), resource, &raw const limit, std::ptr::null_mut()) })
         .map(drop)
+}
+
+/// setrlimit(2): sets one limit of the caller.
+pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
+    set_limit_of(Pid::from_raw(0), resource, soft, hard)
 }
 
 /// Sets signals to their default action: Rust ignores SIGPIPE, and a caller may ignore more. Handlers end with execve(2)

@@ -81,14 +81,26 @@ fn rlimits(ctx: &Ctx) -> Result<()> {
         {"type": "RLIMIT_NOFILE", "soft": 200, "hard": 300},
         {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}
     ]);
-    let report = ctx.report(ctx.case(&["report"])?.with("/process/rlimits", limits))?;
-    let limits = text(&report, "/limits")?;
-    let row = |name: &str| -> Vec<String> {
-        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        line.split_whitespace().take(2).map(str::to_owned).collect()
-    };
-    same("open files", row("Max open files"), vec!["200".to_owned(), "300".to_owned()])?;
-    same("core file size", row("Max core file size"), vec!["0".to_owned(), "0".to_owned()])
+    for uid in [0, 1000] {
+        let case = ctx.case(&["report"])?.with("/process/rlimits", limits.clone());
+        let report = ctx.report(case.with("/process/user", json!({"uid": uid, "gid": uid})))?;
+        let found = text(&report, "/limits")?;
+        let row = |name: &str| -> Vec<String> {
+            let line = found.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            line.split_whitespace().take(2).map(str::to_owned).collect()
+        };
+        same(
+            &format!("open files of user {uid}"),
+            row("Max open files"),
+            vec!["200".to_owned(), "300".to_owned()],
+        )?;
+        same(
+            &format!("core file size of user {uid}"),
+            row("Max core file size"),
+            vec!["0".to_owned(), "0".to_owned()],
+        )?;
+    }
+    Ok(())
 }
 
 fn environment(ctx: &Ctx) -> Result<()> {

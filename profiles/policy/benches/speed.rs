@@ -34,7 +34,7 @@ fn manifests(files: &common::Files) -> Duration {
     let text = |n: usize| {
         format!(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web-{n}\n  namespace: shop\n  labels: {{app: web, tier: front}}\nspec:\n  replicas: 2\n  template:\n    metadata:\n      labels: {{app: web}}\n    spec:\n      securityContext:\n        runAsNonRoot: true\n        seccompProfile: {{type: RuntimeDefault}}\n      containers:\n        - name: web\n          image: registry.example/web:{n}\n          env:\n            - {{name: A, value: b}}\n            - {{name: C, value: d}}\n          ports: [{{containerPort: 8080}}]\n          resources: {{limits: {{memory: 256Mi, cpu: 500m}}}}\n          securityContext:\n            allowPrivilegeEscalation: {}\n            capabilities: {{drop: [ALL]}}\n          volumeMounts:\n            - {{name: cache, mountPath: /cache}}\n      volumes:\n        - {{name: cache, emptyDir: {{}}}}\n",
-            n % 2 == 0
+            n.is_multiple_of(2)
         )
     };
     let texts: Vec<String> = (0..10_000).map(text).collect();

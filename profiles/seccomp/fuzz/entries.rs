@@ -24,10 +24,10 @@ pub(crate) fn json(bytes: &[u8]) {
         let Ok(Some(resolved)) = resolve(&written, &facts) else { continue };
         let mut store = Store::with_budget(BUDGET);
         let Ok(rules) = store.of_resolved(&resolved) else { continue };
-        if let Ok(program) = compile(&resolved) {
-            if let Ok(compiled) = store.of_program(&program) {
-                assert_eq!(rules, compiled, "the compiled filter means what the rules mean");
-            }
+        if let Ok(program) = compile(&resolved)
+            && let Ok(compiled) = store.of_program(&program)
+        {
+            assert_eq!(rules, compiled, "the compiled filter means what the rules mean");
         }
         let oci = resolved.to_oci_json().to_string();
         let again = dialect::parse(oci.as_bytes());

@@ -34,6 +34,10 @@ enum { false = 0, true = 1 };
 /* The offset of a field in the running kernel's structure. */
 #define plim_offset_of(field) __builtin_preserve_field_info(field, 0 /* BPF_FIELD_BYTE_OFFSET */)
 
+/* Whether the running kernel's enumeration has the name, and its value there. */
+#define plim_has_value(type, name) __builtin_preserve_enum_value(*(typeof(type) *)name, 0 /* BPF_ENUMVAL_EXISTS */)
+#define plim_value(type, name) __builtin_preserve_enum_value(*(typeof(type) *)name, 1 /* BPF_ENUMVAL_VALUE */)
+
 enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,

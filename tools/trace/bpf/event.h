@@ -35,6 +35,8 @@ enum event_flag {
 	/* More capabilities were refused than `asked` holds; the last ones are kept. */
 	FLAG_ASKED_MORE = 1 << 10,
 	FLAG_NO_NEW_PRIVS = 1 << 11,
+	/* The kernel sent SIGXFSZ in this call. */
+	FLAG_XFSZ = 1 << 12,
 };
 
 enum asked_flag {
@@ -42,6 +44,16 @@ enum asked_flag {
 	ASKED_AS_ITSELF = 1 << 0,
 	/* CAP_OPT_NOAUDIT: the kernel asks without meaning to refuse. Known where fexit is used. */
 	ASKED_QUIETLY = 1 << 1,
+};
+
+/* Security modules whose refusals can be seen on some kernels. */
+enum module {
+	MODULE_NONE = 0,
+	MODULE_APPARMOR = 1,
+	MODULE_SELINUX = 2,
+	MODULE_YAMA = 3,
+	MODULE_LOCKDOWN = 4,
+	MODULE_LANDLOCK = 5,
 };
 
 /* One capability that was asked for and not held. */
@@ -79,7 +91,8 @@ struct event {
 	char comm[16];
 	/* Its parent process: it mostly stands on the same filters, and lives longer. */
 	__u32 parent;
-	__u32 zero;
+	/* The security module that refused, where that is seen: an enum module. */
+	__u32 module;
 };
 _Static_assert(sizeof(struct event) == 192, "event is read by event.rs");
 
@@ -102,7 +115,17 @@ enum setting {
 	SETTING_GENERATION = 0,
 	/* Tasks of the first pid namespace may belong to a target. */
 	SETTING_HOST = 1,
-	SETTINGS = 2,
+	/* Some target shares the host's pid namespace and is known by its cgroup: an enum hierarchy. */
+	SETTING_CGROUPS = 2,
+	SETTINGS = 3,
+};
+
+/* The hierarchy in which cgroups are looked for. */
+enum hierarchy {
+	HIERARCHY_NONE = 0,
+	HIERARCHY_UNIFIED = 1,
+	/* Of cgroup v1: that of the controller `pids`. */
+	HIERARCHY_PIDS = 2,
 };
 
 #endif

@@ -12,6 +12,7 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
+#define SIGXFSZ 25
 #define SIGSYS 31
 #define SYS_SECCOMP 1
 #define TS_COMPAT 2
@@ -22,9 +23,13 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define ENOMEM 12
 #define EACCES 13
 #define EMFILE 24
+#define EFBIG 27
+#define ENOSPC 28
 #define EROFS 30
 /* Pid namespaces nest 32 deep (MAX_PID_NS_LEVEL). */
 #define LEVELS 33
+/* Deeper than engines nest cgroups. */
+#define CGROUP_LEVELS 16
 /* struct upid: a number and a pointer. */
 #define UPID_SIZE 16
 /*
@@ -87,9 +92,30 @@ struct seccomp {
 struct thread_info {
 	__u32 status;
 };
+struct kernfs_node {
+	__u64 id;
+};
+struct cgroup;
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+struct css_set {
+	struct cgroup_subsys_state *subsys[1];
+	struct cgroup *dfl_cgrp;
+};
+/* Which one it is depends on the kernel's configuration. */
+enum cgroup_subsys_id {
+	pids_cgrp_id,
+};
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int ptrace;
+	unsigned long atomic_flags;
 	int pid;
 	int tgid;
 	struct task_struct *real_parent;
@@ -97,6 +123,7 @@ struct task_struct {
 	__u64 start_boottime;
 	const struct cred *real_cred;
 	const struct cred *cred;
+	struct css_set *cgroups;
 	struct seccomp seccomp;
 };
 struct pt_regs {
@@ -130,9 +157,12 @@ struct state {
 	/* One exit of the task was seen. */
 	bool seen;
 	bool sigsys;
+	bool xfsz;
 	bool told_death;
 	/* Sent in by an engine, as by docker exec, and still the engine's own program: until its execve. */
 	bool outsider;
+	/* An enum module: it refused, and no capability was asked for since. */
+	__u8 module;
 	__u32 asked_count;
 	struct asked asked[ASKED];
 };
@@ -151,6 +181,14 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } namespaces SEC(".maps");
+
+/* Id of a cgroup to slot: for targets that share the host's pid namespace. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u32);
+} cgroups SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -204,15 +242,50 @@ static __always_inline __u32 setting(__u32 key)
 	return value ? *value : 0;
 }
 
+/* Slot + 1 of the target in whose cgroup, or in one below it, a task is. */
+static __always_inline __u32 by_cgroup(struct task_struct *task, __u32 hierarchy)
+{
+	struct css_set *set = task->cgroups;
+	struct cgroup_subsys_state *css = NULL;
+
+	if (hierarchy == HIERARCHY_UNIFIED) {
+		struct cgroup *leaf = set->dfl_cgrp;
+
+		css = (struct cgroup_subsys_state *)((char *)leaf + plim_offset_of(leaf->self));
+	} else if (plim_has_value(enum cgroup_subsys_id, pids_cgrp_id)) {
+		char *first = (char *)set + plim_offset_of(set->subsys);
+
+		bpf_probe_read_kernel(&css, sizeof(css),
+				      first + plim_value(enum cgroup_subsys_id, pids_cgrp_id) * sizeof(css));
+	}
+	for (__u32 i = 0; i < CGROUP_LEVELS && css; i++) {
+		struct cgroup *cgroup = NULL;
+		struct kernfs_node *node = NULL;
+		__u64 id = 0;
+		__u32 *slot;
+
+		bpf_probe_read_kernel(&cgroup, sizeof(cgroup), &css->cgroup);
+		bpf_probe_read_kernel(&node, sizeof(node), &cgroup->kn);
+		bpf_probe_read_kernel(&id, sizeof(id), &node->id);
+		slot = bpf_map_lookup_elem(&cgroups, &id);
+		if (slot)
+			return *slot + 1;
+		if (bpf_probe_read_kernel(&css, sizeof(css), &css->parent))
+			break;
+	}
+	return 0;
+}
+
 /*
- * Slot + 1 of the target in whose pid namespace, or in one below it, the current task lives, or its parent. It never moves.
+ * Slot + 1 of the target in whose pid namespace, or in one below it, the current task lives, or its parent. It never moves
+ * there; into the cgroup of a target it is moved by an engine, which executes the command after that.
  * A function of its own: the verifier walks its loop once and not once for every way that leads here.
  */
 __attribute__((noinline)) __u32 classify(int parent)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pid *pid = parent ? task->real_parent->thread_pid : task->thread_pid;
-	__u32 level = pid->level;
+	__u32 level = pid->level, hierarchy;
 	char *numbers = (char *)pid + plim_offset_of(pid->numbers);
 
 	for (__u32 i = 0; i < LEVELS; i++) {
@@ -228,7 +301,8 @@ __attribute__((noinline)) __u32 classify(int parent)
 		if (slot)
 			return *slot + 1;
 	}
-	return 0;
+	hierarchy = setting(SETTING_CGROUPS);
+	return hierarchy == HIERARCHY_NONE ? 0 : by_cgroup(parent ? task->real_parent : task, hierarchy);
 }
 
 /* The state of a task that belongs to a target; NULL for every other one. */
@@ -268,6 +342,8 @@ int sys_enter(__u64 *ctx)
 		return 0;
 	state->number = (__s64)ctx[1];
 	state->in_call = true;
+	state->xfsz = false;
+	state->module = MODULE_NONE;
 	state->asked_count = 0;
 	return 0;
 }
@@ -281,6 +357,7 @@ static __always_inline void remember(struct task_struct *task, const struct cred
 
 	if (!state || !state->in_call)
 		return;
+	state->module = MODULE_NONE;
 	at = state->asked_count;
 	/* Asked again right away (for each of many files) counts once. */
 	if (at > 0 && state->asked[(at - 1) & (ASKED - 1)].capability == (__u8)capability &&
@@ -321,6 +398,12 @@ int signal_generate(__u64 *ctx)
 	struct state *state;
 	int code = 0;
 
+	if ((int)ctx[0] == SIGXFSZ) {
+		state = traced(bpf_get_current_task_btf(), false);
+		if (state)
+			state->xfsz = state->in_call;
+		return 0;
+	}
 	if ((int)ctx[0] != SIGSYS)
 		return 0;
 	/* 0 and 1 stand for signals without more to say; the verifier of 6.12 knows that and takes it for no pointer. */
@@ -338,10 +421,18 @@ int signal_generate(__u64 *ctx)
 SEC("tp_btf/sched_process_exec")
 int executed(__u64 *ctx)
 {
-	struct state *state = traced(bpf_get_current_task_btf(), false);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct state *state;
 	struct target *target;
 	__u32 slot;
 
+	/* Since it was judged it may have been moved into a target's cgroup. */
+	if (setting(SETTING_CGROUPS)) {
+		state = bpf_task_storage_get(&states, task, NULL, 0);
+		if (state)
+			state->generation = 0;
+	}
+	state = traced(task, false);
 	if (!state)
 		return 0;
 	state->outsider = false;
@@ -407,7 +498,7 @@ static __always_inline void fill(struct event *event, struct task_struct *task, 
 	event->pid = task->tgid;
 	event->tid = task->pid;
 	event->parent = task->real_parent->tgid;
-	event->zero = 0;
+	event->module = flags & FLAG_ENTERED ? state->module : MODULE_NONE;
 	event->user_namespace = cred->user_ns->ns.inum;
 	event->fsuid = cred->fsuid.val;
 	event->fsgid = cred->fsgid.val;
@@ -453,6 +544,9 @@ __attribute__((noinline)) int tell(__s64 ret, __u32 flags)
 		return 0;
 	if (task->ptrace)
 		flags |= FLAG_PTRACED;
+	/* PFA_NO_NEW_PRIVS is bit 0. */
+	if (task->atomic_flags & 1)
+		flags |= FLAG_NO_NEW_PRIVS;
 	if (number < 1024) {
 		__u32 row = number + (flags & FLAG_COMPAT ? 1024 : 0);
 
@@ -489,11 +583,46 @@ __attribute__((noinline)) int tell(__s64 ret, __u32 flags)
 	return 0;
 }
 
-/* Which errors of a call that was entered may be a refusal; the reader judges. */
-static __always_inline bool may_be_refusal(__s64 ret)
+/* fork, vfork, clone, clone3, unshare, execve, execveat; mlock, mlockall, mlock2; timer_create, rt_sigqueueinfo, rt_tgsigqueueinfo. */
+static __always_inline bool may_meet_limit(__s64 number)
 {
-	return ret == -EPERM || ret == -EACCES || ret == -EAGAIN || ret == -ENOMEM || ret == -EMFILE ||
-	       ret == -EROFS;
+	switch (number) {
+	case 56 ... 59:
+	case 272:
+	case 322:
+	case 435:
+	case 149:
+	case 151:
+	case 325:
+	case 222:
+	case 129:
+	case 297:
+		return true;
+	}
+	return false;
+}
+
+/* Which errors of a call that was entered may be a refusal; the reader judges. */
+static __always_inline bool may_be_refusal(struct state *state, __s64 number, __s64 ret, bool compat)
+{
+	switch (ret) {
+	case -EPERM:
+	case -EACCES:
+	case -EMFILE:
+	case -EROFS:
+		return true;
+	case -EFBIG:
+		return state->xfsz;
+	case -EAGAIN:
+	case -ENOMEM:
+		if (state->asked_count)
+			return true;
+		/* fallthrough */
+	case -ENOSPC:
+		/* Callers ask again and again by design; the reader has no use for them but where a limit is met. */
+		return compat || may_meet_limit(number);
+	}
+	return false;
 }
 
 SEC("tp_btf/sys_exit")
@@ -525,12 +654,7 @@ int sys_exit(__u64 *ctx)
 			ret = (__s64)(__s32)ret;
 	}
 	if (entered) {
-		if (ret >= 0 || !may_be_refusal(ret))
-			return 0;
-		/* Their callers ask again and again by design; the reader has no use for them but for fork and mlock. */
-		if ((ret == -EAGAIN || ret == -ENOMEM) && !state->asked_count && !(flags & FLAG_COMPAT) &&
-		    !(number >= 56 && number <= 58) && number != 435 && number != 149 && number != 151 &&
-		    number != 325 && number != 105 && number != 117)
+		if (ret >= 0 || !may_be_refusal(state, number, ret, flags & FLAG_COMPAT))
 			return 0;
 		tell(ret, flags | FLAG_ENTERED);
 		return 0;

@@ -15,6 +15,8 @@ pub mod flag {
     pub const SIGSYS: u32 = 1 << 7;
     pub const KILLED: u32 = 1 << 8;
     pub const TEXTS: u32 = 1 << 9;
+    pub const NO_NEW_PRIVS: u32 = 1 << 11;
+    pub const XFSZ: u32 = 1 << 12;
 }
 
 /// One capability that was asked for inside the call and not held.
@@ -71,6 +73,8 @@ pub struct Event {
     pub comm: String,
     /// The process that is its parent.
     pub parent: i32,
+    /// The security module that refused, where that is seen.
+    pub module: Option<&'static str>,
     /// The first arguments that are strings, as they were at the exit; 255 bytes of each.
     pub texts: Vec<String>,
 }
@@ -102,12 +106,15 @@ pub fn task(record: &[u8]) -> (u64, i32, i32) {
 
 /// Where the process and the thread stand in a record.
 const PID: usize = 108;
-const SIZE: usize = 192;
+pub(crate) const SIZE: usize = 192;
 /// Where the parent stands.
 const PARENT: usize = 184;
 const TEXTS: usize = 3;
 const TEXT: usize = 256;
 const ASKED: usize = 4;
+
+/// `enum module`, from 1 on.
+pub const MODULES: [&str; 5] = ["apparmor", "selinux", "yama", "lockdown", "landlock"];
 
 /// Reads the fields one after the other.
 struct Fields<'a>(&'a [u8]);
@@ -176,7 +183,8 @@ impl Event {
             .collect();
         let comm = text(&fields.bytes::<16>()?);
         let parent = fields.u32()?.cast_signed();
-        fields.u32()?;
+        let module = usize::try_from(fields.u32()?).ok()?;
+        let module = module.checked_sub(1).and_then(|at| MODULES.get(at).copied());
         let texts = match flags & flag::TEXTS {
             0 => Vec::new(),
             _ => fields.0.chunks(TEXT).map(text).collect(),
@@ -201,6 +209,7 @@ impl Event {
             asked,
             comm,
             parent,
+            module,
             texts,
         })
     }

@@ -4,14 +4,19 @@
 //! [`watch`] joins events with the containers, filters and files they are about, into [`denial`]s.
 #![forbid(unsafe_code)]
 
+mod attributes;
 pub mod cause;
 pub mod decode;
 pub mod denial;
 pub mod event;
 pub mod files;
+mod identity;
+pub mod object;
 pub mod options;
+pub mod remedy;
 pub mod report;
 pub mod rule;
 pub mod session;
+mod target;
 pub mod tracer;
 pub mod watch;

@@ -19,6 +19,7 @@ pub const MOST_TARGETS: u32 = 1024;
 /// Keys of the map `settings`.
 const GENERATION: u32 = 0;
 const HOST: u32 = 1;
+const CGROUPS: u32 = 2;
 /// Pointers of these names are NUL-terminated strings.
 const STRINGS: [&str; 15] = [
     "filename",
@@ -85,6 +86,20 @@ fn step<E: std::error::Error>(step: impl Into<String>) -> impl FnOnce(E) -> Trac
     }
 }
 
+/// By what the processes of a target are told from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The inode of its pid namespace: whatever lives there or in one below.
+    PidNamespace(u32),
+    /// A cgroup, for a target that shares the host's pid namespace: whatever is in it or below.
+    Cgroup {
+        /// Its inode, which is its id in the kernel.
+        id: u64,
+        /// In the unified hierarchy; else in that of `pids`. The same for every target.
+        unified: bool,
+    },
+}
+
 /// How refused capabilities are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CapabilityProbe {
@@ -102,6 +117,7 @@ pub struct Tracer {
     attached: Vec<&'static str>,
     ring: RingBuf<MapData>,
     namespaces: HashMap<MapData, u32, u32>,
+    cgroups: HashMap<MapData, u64, u32>,
     targets: Array<MapData, [u32; 2]>,
     settings: Array<MapData, u32>,
     lost: PerCpuArray<MapData, u64>,
@@ -168,6 +184,7 @@ impl Tracer {
             ring: RingBuf::try_from(map(&mut ebpf, "ring")?).map_err(step("open the map ring"))?,
             namespaces: HashMap::try_from(map(&mut ebpf, "namespaces")?)
                 .map_err(step("open the map namespaces"))?,
+            cgroups: HashMap::try_from(map(&mut ebpf, "cgroups")?).map_err(step("open the map cgroups"))?,
             targets: Array::try_from(map(&mut ebpf, "targets")?).map_err(step("open the map targets"))?,
             settings: Array::try_from(map(&mut ebpf, "settings")?).map_err(step("open the map settings"))?,
             lost: PerCpuArray::try_from(map(&mut ebpf, "lost")?).map_err(step("open the map lost"))?,
@@ -184,20 +201,27 @@ impl Tracer {
         self.capabilities
     }
 
-    /// Adds a target by the inode of its pid namespace: whatever lives there or in one below. With `armed` its calls count
-    /// at once, else from its next execve on. Returns its slot.
+    /// Adds a target. With `armed` its calls count at once, else from its next execve on. Returns its slot.
     ///
     /// # Errors
     /// [`TracerError::TooMany`], or the kernel refuses.
-    pub fn add(&mut self, pid_namespace: u32, armed: bool) -> Result<u32, TracerError> {
+    pub fn add(&mut self, identity: Identity, armed: bool) -> Result<u32, TracerError> {
         const STEP: &str = "name a target to the programs";
         let slot = self.slots;
         if slot >= MOST_TARGETS {
             return Err(TracerError::TooMany);
         }
         self.targets.set(slot, [u32::from(armed), 0], 0).map_err(step(STEP))?;
-        self.namespaces.insert(pid_namespace, slot, 0).map_err(step(STEP))?;
-        if pid_namespace == FIRST_PID_NAMESPACE {
+        match identity {
+            Identity::PidNamespace(inode) => {
+                self.namespaces.insert(inode, slot, 0).map_err(step(STEP))?;
+            }
+            Identity::Cgroup { id, unified } => {
+                self.cgroups.insert(id, slot, 0).map_err(step(STEP))?;
+                self.settings.set(CGROUPS, if unified { 1 } else { 2 }, 0).map_err(step(STEP))?;
+            }
+        }
+        if !matches!(identity, Identity::PidNamespace(inode) if inode != FIRST_PID_NAMESPACE) {
             self.settings.set(HOST, 1, 0).map_err(step(STEP))?;
         }
         self.generation += 1;

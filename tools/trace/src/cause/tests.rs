@@ -1,6 +1,9 @@
+use plim_model::CapabilitySet;
 use plim_seccomp::bpf::{Insn, code};
 
 use super::*;
+use crate::event::Asked;
+use crate::tracer::FIRST_USER_NAMESPACE;
 
 const BITMAP: u32 = flag::BITMAP;
 
@@ -26,6 +29,7 @@ fn event(name: &str) -> Event {
         asked: Vec::new(),
         comm: "x".to_owned(),
         parent: 1,
+        module: None,
         texts: Vec::new(),
     }
 }
@@ -50,7 +54,7 @@ fn with(event: Event, change: impl FnOnce(&mut Event)) -> Event {
 }
 
 fn seen<'a>() -> Known<'a> {
-    Known { sees_capabilities: true, ..Known::default() }
+    Known { sees_capabilities: true, root_uid: Some(0), ..Known::default() }
 }
 
 /// Returns `action` for `socket` of x86-64 and allows the rest.
@@ -168,6 +172,76 @@ fn a_capability_held_elsewhere_is_a_matter_of_namespaces() {
 }
 
 #[test]
+fn what_the_first_user_namespace_asks_for_no_container_in_another_can_be_given() {
+    let beyond = with(asking("mknodat", &["CAP_MKNOD"]), |event| {
+        event.asked[0].user_namespace = FIRST_USER_NAMESPACE;
+    });
+    assert_eq!(told(&beyond, &seen()), Some((Kind::Namespace, Some("CAP_MKNOD".to_owned()))));
+    let cause = judge(&beyond, &seen()).expect("a cause");
+    assert!(cause.detail.expect("a detail").ends_with("granting it to the container would not be enough"));
+}
+
+#[test]
+fn says_whether_granting_it_would_have_been_enough() {
+    let raw = 1 << Capability::from_name("CAP_NET_RAW").expect("known").number();
+    let detail = |change: fn(&mut Event), bounding: u64| {
+        let event = with(asking("socket", &["CAP_NET_RAW"]), |event| event.bounding = bounding);
+        judge(&with(event, change), &seen()).and_then(|cause| cause.detail).expect("a detail")
+    };
+    let own = "CAP_NET_RAW was asked for in the process' own user namespace, and is ";
+    assert_eq!(detail(|_| (), 0), format!("{own}not in the bounding set: granting it passes this check"));
+    assert_eq!(detail(|_| (), raw), format!("{own}in the bounding set, but was given up by the process"));
+    assert!(detail(|event| event.fsuid = 5, 0).ends_with("granting it is enough for root alone"));
+    assert!(detail(|event| event.fsuid = 5, raw).ends_with("root would have it"));
+    assert!(
+        detail(|event| (event.fsuid, event.flags) = (5, event.flags | flag::NO_NEW_PRIVS), raw)
+            .ends_with("no_new_privs keeps it from getting it by execve")
+    );
+}
+
+#[test]
+fn a_module_that_was_seen_to_refuse_is_named() {
+    let refused = with(event("openat"), |event| event.module = Some("apparmor"));
+    assert_eq!(told(&refused, &seen()), Some((Kind::Lsm, None)));
+}
+
+#[test]
+fn limits() {
+    let ret = |name: &str, ret: i64| with(event(name), |event| event.ret = ret);
+    let xfsz = |event: Event| with(event, |event| event.flags |= flag::XFSZ);
+    let detail = |event: &Event, used_up: Option<bool>| {
+        let known = Known { descriptors_used_up: used_up, ..seen() };
+        let cause = judge(event, &known)?;
+        assert_eq!(cause.kind, Kind::Limit);
+        cause.detail
+    };
+    for (event, used_up, begins) in [
+        (ret("execve", -11), None, "RLIMIT_NPROC"),
+        (ret("timer_create", -11), None, "RLIMIT_SIGPENDING"),
+        (ret("mq_open", -24), Some(true), "RLIMIT_NOFILE"),
+        (ret("mq_open", -24), Some(false), "RLIMIT_MSGQUEUE"),
+        (ret("mq_open", -24), None, "RLIMIT_NOFILE of the process, or"),
+        (ret("inotify_init1", -24), Some(false), "fs.inotify.max_user_instances"),
+        (ret("openat", -24), None, "RLIMIT_NOFILE: "),
+        (xfsz(ret("write", -27)), None, "RLIMIT_FSIZE"),
+        (ret("unshare", -28), None, "user.max_"),
+    ] {
+        let found = detail(&event, used_up).unwrap_or_default();
+        assert!(found.starts_with(begins), "{found}");
+    }
+    // A file system that is full, or a file too large for it.
+    assert_eq!(detail(&ret("write", -27), None), None);
+    assert_eq!(detail(&ret("write", -28), None), None);
+}
+
+#[test]
+fn answers_are_no_refusals() {
+    for name in ANSWERS.into_iter().filter(|name| syscalls::number(Arch::X86_64, name).is_some()) {
+        assert_eq!(told(&event(name), &seen()), None, "{name}");
+    }
+}
+
+#[test]
 fn filters_are_asked_themselves() {
     let errno = |number| Action::Errno(Errno::from_number(number).expect("an errno"));
     let exit = |ret: i64, flags: u32| with(event("socket"), |event| (event.ret, event.flags) = (ret, flags));
@@ -245,6 +319,30 @@ fn files_speak_for_themselves() {
             file(|f| (f.no_device, f.device) = (true, Some("c 1:3".to_owned()))),
             Kind::Permission,
         ),
+        (
+            "a node that the cgroup lacks",
+            with(event("mknodat"), |event| (event.args[2], event.args[3]) = (0o020_600, 0x10b)),
+            file(|_| ()),
+            Kind::Limit,
+        ),
+        (
+            "a node where none can be made",
+            with(event("mknodat"), |event| (event.args[2], event.args[3]) = (0o020_600, 0x10b)),
+            file(|f| f.virtual_fs = true),
+            Kind::Unknown,
+        ),
+        ("file capabilities", event("execve"), file(|f| f.insists_on = CapabilitySet::from_bits(2)), {
+            Kind::Capability
+        }),
+        (
+            "memory of a noexec mount",
+            with(event("mmap"), |event| event.args[2] = 5),
+            file(|f| f.no_exec = true),
+            Kind::Permission,
+        ),
+        ("immutable", event("unlink"), file(|f| f.frozen = Some("immutable")), Kind::Permission),
+        ("protected", access("openat"), file(|f| f.protected = true), Kind::Permission),
+        ("a mode without exceptions", access("openat"), file(|f| f.mode_refuses = true), Kind::Permission),
         ("an owner from outside", access("openat"), file(|f| f.owner_unmapped = true), Kind::Namespace),
         ("nothing is wrong with it", access("openat"), file(|_| ()), Kind::Unknown),
     ] {

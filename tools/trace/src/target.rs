@@ -1,0 +1,186 @@
+//! What is known of one target: its names, its filters, its users, its root.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use plim_model::parse::{idmap, limits, status};
+use plim_model::{IdMapping, Observed};
+use plim_observe::Selected;
+use plim_seccomp::bpf::Program;
+use serde_json::Value;
+
+use crate::event::Event;
+use crate::files::{self, FileFacts, Who};
+use crate::object::{self, Object};
+use crate::tracer::FIRST_USER_NAMESPACE;
+
+/// Filters of a stack that is not the first process' are read anew when they are older than this: the kernel may have
+/// given the number to another one.
+pub(crate) const STALE: Duration = Duration::from_secs(1);
+/// Nested user namespaces whose maps are kept; then all of them are forgotten.
+const MOST_MAPS: usize = 1024;
+
+/// Which users a user namespace has.
+#[derive(Clone, Debug, Default)]
+struct Maps {
+    users: Vec<IdMapping>,
+    groups: Vec<IdMapping>,
+}
+
+fn inside(map: &[IdMapping], outside: u32) -> Option<u32> {
+    let row = map.iter().find(|row| outside >= row.outside && outside - row.outside < row.count)?;
+    Some(row.inside + (outside - row.outside))
+}
+
+/// One target.
+pub(crate) struct Target {
+    pub(crate) container: String,
+    pub(crate) engine: String,
+    pub(crate) pid: i32,
+    /// The engine's `linux.seccomp`.
+    pub(crate) seccomp: Option<Value>,
+    /// The filters it is started with, where the starter says so: for a task that a filter killed at once.
+    declared: Option<Vec<Program>>,
+    stacks: BTreeMap<u64, (Instant, Vec<Program>)>,
+    /// By the inode of the user namespace.
+    maps: BTreeMap<u32, Maps>,
+    /// Its root, held for a target that is being started: its processes may have ended when their calls are read.
+    root: Option<OwnedFd>,
+}
+
+impl Target {
+    /// Looks at a target that lives. With `held` its root stays open.
+    ///
+    /// # Errors
+    /// It ended meanwhile.
+    pub(crate) fn new(selected: &Selected, held: bool, declared: Option<Vec<Program>>) -> Result<Target> {
+        let pid = selected.pid.0;
+        let seccomp = match plim_observe::declared_seccomp(selected) {
+            Observed::Present(seccomp) => Some(seccomp),
+            Observed::Absent | Observed::Unknown(_) => None,
+        };
+        let mut target = Target {
+            container: selected.name.clone().unwrap_or_else(|| selected.id.clone()),
+            engine: selected.engine.clone(),
+            pid,
+            seccomp,
+            declared,
+            stacks: BTreeMap::new(),
+            maps: BTreeMap::new(),
+            root: if held { files::root(pid) } else { None },
+        };
+        if let Some((inode, maps)) = maps_of(pid) {
+            target.maps.insert(inode, maps);
+        }
+        if let Ok(Some((stack, programs))) = plim_observe::filters::stack_of(pid) {
+            target.stacks.insert(stack, (Instant::now(), programs));
+        }
+        // Whoever got the pid meanwhile is not the target.
+        plim_observe::find(Some("pid"), &pid.to_string())
+            .ok()
+            .filter(|again| again.start_time_ticks == selected.start_time_ticks)
+            .with_context(|| format!("{} ended meanwhile", selected.target_name()))?;
+        Ok(target)
+    }
+
+    /// The filters of the stack that the event's task stands on.
+    pub(crate) fn filters(&mut self, event: &Event) -> Option<&[Program]> {
+        let known = self.stacks.get(&event.stack);
+        if known.is_none_or(|(read, _)| read.elapsed() > STALE) {
+            for tid in [event.tid, event.parent, self.pid] {
+                if let Ok(Some((stack, programs))) = plim_observe::filters::stack_of(tid) {
+                    self.stacks.insert(stack, (Instant::now(), programs));
+                    if stack == event.stack {
+                        break;
+                    }
+                }
+            }
+        }
+        match (self.stacks.get(&event.stack), &self.declared) {
+            (Some((_, programs)), _) => Some(programs),
+            // It has no more filters than it was started with, so they are these.
+            (None, Some(declared)) if usize::try_from(event.filters) == Ok(declared.len()) => Some(declared),
+            _ => None,
+        }
+    }
+
+    /// The maps of the event's user namespace; `None` when they cannot be known any more.
+    fn maps(&mut self, event: &Event) -> Option<&Maps> {
+        if !self.maps.contains_key(&event.user_namespace) {
+            if self.maps.len() > MOST_MAPS {
+                self.maps.clear();
+            }
+            let (inode, maps) = maps_of(event.pid)?;
+            self.maps.insert(inode, maps);
+        }
+        self.maps.get(&event.user_namespace)
+    }
+
+    /// The host's number of the user that is 0 in the event's user namespace.
+    pub(crate) fn root_uid(&mut self, event: &Event) -> Option<u32> {
+        if event.user_namespace == FIRST_USER_NAMESPACE {
+            return Some(0);
+        }
+        self.maps(event)?.users.iter().find(|row| row.inside == 0).map(|row| row.outside)
+    }
+
+    /// A file's owner as the event's process numbers it.
+    pub(crate) fn owner(&mut self, event: &Event, file: &FileFacts) -> Option<(u32, u32)> {
+        if event.user_namespace == FIRST_USER_NAMESPACE {
+            return Some((file.uid, file.gid));
+        }
+        let maps = self.maps(event)?;
+        Some((inside(&maps.users, file.uid)?, inside(&maps.groups, file.gid)?))
+    }
+
+    /// The file that the call is about: of several the first that refuses.
+    pub(crate) fn file(&mut self, event: &Event) -> Option<FileFacts> {
+        let first = event.user_namespace == FIRST_USER_NAMESPACE;
+        let users = if first { Vec::new() } else { self.maps(event).map(|maps| maps.users.clone())? };
+        let who = Who { uid: event.fsuid, gid: event.fsgid, groups: groups(event.pid) };
+        // A process that has ended had the root of the container's first one, unless it changed it.
+        let found = files::root(event.pid);
+        let held = if found.is_none() && self.root.is_none() { files::root(self.pid) } else { None };
+        let root = found.as_ref().or(self.root.as_ref()).or(held.as_ref())?;
+        let mut looked = object::of(event).into_iter().filter_map(|(object, wants)| {
+            let path = match object {
+                Object::Path { path, directory } => files::absolute(event.pid, directory, &path)?,
+                Object::Descriptor(descriptor) => files::behind(event.pid, descriptor)?,
+            };
+            files::look(root.as_fd(), &path, wants, &who, |uid| first || inside(&users, uid).is_some())
+        });
+        let first = looked.next()?;
+        if first.mode_refuses {
+            return Some(first);
+        }
+        Some(looked.find(|file| file.mode_refuses).unwrap_or(first))
+    }
+
+    /// Whether the process lives.
+    pub(crate) fn is_live(&self) -> bool {
+        std::path::Path::new(&format!("/proc/{}", self.pid)).exists()
+    }
+}
+
+/// The user namespace of a process and its maps.
+fn maps_of(pid: i32) -> Option<(u32, Maps)> {
+    let link = std::fs::read_link(format!("/proc/{pid}/ns/user")).ok()?;
+    let inode = link.to_str()?.strip_prefix("user:[")?.strip_suffix(']')?.parse().ok()?;
+    let read = |file: &str| idmap::parse(&std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?).ok();
+    Some((inode, Maps { users: read("uid_map")?, groups: read("gid_map")? }))
+}
+
+fn groups(pid: i32) -> Option<Vec<u32>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status::parse(&text).ok().map(|status| status.groups)
+}
+
+/// Whether a process has as many descriptors as RLIMIT_NOFILE lets it have; `None` when it is gone.
+pub(crate) fn descriptors_used_up(pid: i32) -> Option<bool> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let limit = limits::parse(&text).ok()?.get("RLIMIT_NOFILE")?.soft.value()?;
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+    Some(u64::try_from(open).unwrap_or(u64::MAX) >= limit)
+}

@@ -17,6 +17,8 @@ fn options(files: &common::Files) -> Options<'_> {
     Options {
         today: common::TODAY,
         facts: common::facts(CapabilitySet::DOCKER_DEFAULT),
+        engine: None,
+        libseccomp: None,
         source: files,
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     }

@@ -23,7 +23,11 @@ impl Source for One<'_> {
 fn judged(set: &PolicySet, subjects: &[Subject]) -> Findings {
     let facts = Facts::new(Arch::X86_64, CapabilitySet::DOCKER_DEFAULT, KernelVersion { major: 6, minor: 1 });
     let today = Date { year: 2026, month: 11, day: 23 };
-    judge(set, subjects, &Options { today, facts, source: &One(""), threads: 1 })
+    judge(
+        set,
+        subjects,
+        &Options { today, facts, engine: None, libseccomp: None, source: &One(""), threads: 1 },
+    )
 }
 
 /// Every report of it, none of which may fail.

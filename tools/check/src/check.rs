@@ -1,5 +1,8 @@
 //! `plim check`.
 
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use plim_model::CapabilitySet;
@@ -7,11 +10,13 @@ use plim_policy::judge::{Options, judge};
 use plim_policy::rules::{Date, PolicySet, load};
 use plim_policy::{Findings, Severity, report};
 use plim_tools_common::args::Output;
+use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit;
 use plim_tools_common::facts::FactArgs;
+use plim_tools_common::output::{Destination, Style};
 
-use crate::files::{Disk, parse_day, today};
-use crate::gather::{Gathered, gather};
+use crate::files::{Files, parse_day, today};
+use crate::gather::{Gathered, collect};
 use crate::render;
 
 const NAME: &str = "plim-check";
@@ -54,6 +59,8 @@ pub struct Args {
     facts: FactArgs,
     #[command(flatten)]
     output: Output<Format>,
+    #[command(flatten)]
+    confine: ConfineArgs,
 }
 
 const AFTER_HELP: &str = "Exit status: 0 nothing fails, 1 findings at or above --fail-on, 2 usage or bad input, 3 nothing fails \
@@ -93,13 +100,33 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     // Held to a lock file, a target needs no other judge.
     let by_default = args.policies.is_empty() && args.lock.is_none();
     let policies = if by_default { &default[..] } else { &args.policies };
-    let set = load(policies, &Disk)?;
-    let lock = args.lock.as_deref().map(crate::lock::read).transpose()?;
+    let mut files = Files::new(args.confine.no_self_confine);
+    files.add_policies(policies);
+    let place = Place::of(args)?;
     if let Some(id) = &args.explain {
-        return explain(args, &set, id);
+        args.confine.enter(Phase::writing_to(&place.out))?;
+        return explain(&load(policies, &files)?, id, place.out);
     }
-    let mut gathered = gather(&args.targets, args.all, &args.command_lines)?;
-    let mut findings = judged(args, &set, &mut gathered)?;
+    if let Some(lock) = &args.lock {
+        files.add_data(Path::new(lock));
+    }
+    let collected = collect(&args.targets, args.all, &args.command_lines)?;
+    collected.add_profiles_to(&mut files);
+    let facts = args.facts.gather()?;
+    let options = Options {
+        today: args.today.unwrap_or_else(today),
+        facts: facts.facts(Some(CapabilitySet::DOCKER_DEFAULT)),
+        engine: facts.engine(),
+        libseccomp: facts.libseccomp(),
+        source: &files,
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    args.confine.enter(Phase::writing_to(&place.out).with_threads())?;
+
+    let set = load(policies, &files)?;
+    let lock = args.lock.as_deref().map(|lock| crate::lock::read(lock, &files)).transpose()?;
+    let mut gathered = collected.understand()?;
+    let mut findings = judged(&set, &mut gathered, &options);
     let mut talk = gathered.notes.clone();
     if let (Some(lock), Some(file)) = (&lock, &args.lock) {
         let locked = plim_policy::lock::check(lock, file, &gathered.subjects);
@@ -115,7 +142,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     if by_default {
         talk.push(format!("judged by {DEFAULT}; name another with --policy"));
     }
-    emit(args, &set, &findings)?;
+    place.emit(args, &set, &findings)?;
     if args.output.format != Format::Table {
         talk.push(render::summary(&findings));
     }
@@ -125,49 +152,64 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     Ok(status(&findings, args.fail_on, gathered.incomplete))
 }
 
-/// Writes the findings in the format that was asked for.
-fn emit(args: &Args, set: &PolicySet, findings: &Findings) -> anyhow::Result<()> {
-    let out = &args.output;
-    match out.format {
-        Format::Json => out.emit_json(findings),
-        Format::Table => out.emit(render::table(findings, out.style()).as_bytes()),
-        Format::Sarif => {
-            let here = std::env::current_dir().ok().map(|path| path.display().to_string());
-            // Findings without a file of their own belong to the policy, or the lock.
-            let own = args.policies.iter().find(|policy| !policy.starts_with("pack:"));
-            let fallback = own.or(args.lock.as_ref()).map_or("plim-policy.yaml", String::as_str);
-            out.emit_json(&report::sarif(findings, &report::rules(set), here.as_deref(), fallback))
-        }
-        Format::Junit => out.emit(report::junit(findings).as_bytes()),
-        Format::Github => {
-            // The summary holds what the ten annotations of a step have no room for.
-            if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
-                use std::io::Write;
-                let path = std::path::PathBuf::from(path);
-                let append = || -> std::io::Result<()> {
-                    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&path)?;
-                    file.write_all(report::markdown(findings).as_bytes())
-                };
-                append().with_context(|| format!("append to {}", path.display()))?;
+/// What was opened, and what is left to know of the machine, before this process confines itself.
+struct Place {
+    out: Destination,
+    style: Style,
+    /// The step's summary, which holds what the ten annotations of a step have no room for.
+    summary: Option<(PathBuf, File)>,
+    /// Paths of reports are relative to it.
+    directory: Option<String>,
+}
+
+impl Place {
+    fn of(args: &Args) -> anyhow::Result<Place> {
+        let summary = match std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+            Some(path) if args.output.format == Format::Github && args.explain.is_none() => {
+                let path = PathBuf::from(path);
+                let file = File::options().append(true).create(true).open(&path);
+                let file = file.with_context(|| format!("append to {}", path.display()))?;
+                Some((path, file))
             }
-            out.emit(report::github(findings).as_bytes())
+            _ => None,
+        };
+        let directory = std::env::current_dir().ok().map(|path| path.display().to_string());
+        Ok(Place { out: args.output.destination()?, style: args.output.style(), summary, directory })
+    }
+
+    /// Writes the findings in the format that was asked for.
+    fn emit(self, args: &Args, set: &PolicySet, findings: &Findings) -> anyhow::Result<()> {
+        let out = self.out;
+        match args.output.format {
+            Format::Json => out.emit_json(findings),
+            Format::Table => out.emit(render::table(findings, self.style).as_bytes()),
+            Format::Sarif => {
+                // Findings without a file of their own belong to the policy, or the lock.
+                let own = args.policies.iter().find(|policy| !policy.starts_with("pack:"));
+                let fallback = own.or(args.lock.as_ref()).map_or("plim-policy.yaml", String::as_str);
+                let rules = report::rules(set);
+                out.emit_json(&report::sarif(findings, &rules, self.directory.as_deref(), fallback))
+            }
+            Format::Junit => out.emit(report::junit(findings).as_bytes()),
+            Format::Github => {
+                if let Some((path, mut file)) = self.summary {
+                    use std::io::Write;
+                    file.write_all(report::markdown(findings).as_bytes())
+                        .with_context(|| format!("append to {}", path.display()))?;
+                }
+                out.emit(report::github(findings).as_bytes())
+            }
+            Format::Markdown => out.emit(report::markdown(findings).as_bytes()),
+            Format::Html => out.emit(report::html(findings).as_bytes()),
         }
-        Format::Markdown => out.emit(report::markdown(findings).as_bytes()),
-        Format::Html => out.emit(report::html(findings).as_bytes()),
     }
 }
 
-fn judged(args: &Args, set: &PolicySet, gathered: &mut Gathered) -> anyhow::Result<Findings> {
-    let options = Options {
-        today: args.today.unwrap_or_else(today),
-        facts: args.facts.facts(Some(CapabilitySet::DOCKER_DEFAULT))?,
-        source: &Disk,
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    };
-    let mut findings = judge(set, &gathered.subjects, &options);
+fn judged(set: &PolicySet, gathered: &mut Gathered, options: &Options<'_>) -> Findings {
+    let mut findings = judge(set, &gathered.subjects, options);
     findings.not_applicable.append(&mut gathered.not_applicable);
     findings.not_applicable.sort();
-    Ok(findings)
+    findings
 }
 
 fn status(findings: &Findings, threshold: Severity, incomplete: bool) -> u8 {
@@ -180,11 +222,11 @@ fn status(findings: &Findings, threshold: Severity, incomplete: bool) -> u8 {
     }
 }
 
-fn explain(args: &Args, set: &PolicySet, id: &str) -> anyhow::Result<u8> {
+fn explain(set: &PolicySet, id: &str, out: Destination) -> anyhow::Result<u8> {
     let Some(rule) = set.rule(id) else {
         let hint = plim_tools_common::nearest::hint(id, set.rules.iter().map(|rule| rule.id.as_str()));
         anyhow::bail!("no rule {id:?} in these policies{hint}");
     };
-    args.output.emit(render::explain(rule).as_bytes())?;
+    out.emit(render::explain(rule).as_bytes())?;
     Ok(exit::CLEAN)
 }

@@ -1,33 +1,132 @@
-//! Policy files and profiles on disk, and the day.
+//! Files that policies and manifests name, read before this process confines itself, and the day.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use plim_policy::rules::{Date, Source};
 
-/// The largest policy or profile that is read, in bytes.
+/// The largest policy, lock file or profile that is read, in bytes.
 const MAX_BYTES: u64 = 8 << 20;
+/// How much is read on the chance that it is meant.
+const MAX_NAMED: usize = 256;
 
 /// Files by path, relative ones from the directory of the file that names them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Disk;
+///
+/// What a file names is only known when it was parsed, and parsing comes after confinement. So everything in the text that
+/// could be a name and is a file is read along with it.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    known: BTreeMap<PathBuf, Result<String, String>>,
+    named: usize,
+    /// Not confined: what is missing is read when it is asked for.
+    open: bool,
+}
 
-impl Source for Disk {
-    fn text(&self, name: &str, from: Option<&str>) -> Result<(String, String), String> {
-        let beside =
-            from.and_then(|from| Path::new(from).parent()).filter(|_| !Path::new(name).is_absolute());
-        let path: PathBuf = beside.map_or_else(|| PathBuf::from(name), |directory| directory.join(name));
-        let file = std::fs::File::open(&path).map_err(|error| format!("open {}: {error}", path.display()))?;
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| format!("read {}: {error}", path.display()))?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(format!("read {}: larger than {} MiB", path.display(), MAX_BYTES >> 20));
+impl Files {
+    /// None yet; `open` ones read on when they are asked for something else.
+    pub fn new(open: bool) -> Files {
+        Files { open, ..Files::default() }
+    }
+
+    /// Reads policies and, beside each, what it names: policies that it extends, profiles of its rules.
+    pub fn add_policies(&mut self, names: &[String]) {
+        for name in names.iter().filter(|name| !name.starts_with("pack:")) {
+            self.add(Path::new(name), None);
         }
-        let text = String::from_utf8(bytes).map_err(|_| format!("read {}: not UTF-8", path.display()))?;
-        Ok((text, path.display().to_string()))
+    }
+
+    /// Reads one file, whose absence is an error only for who asks for its text.
+    pub fn add(&mut self, path: &Path, from: Option<&Path>) {
+        let path = beside(path, from);
+        if self.known.contains_key(&path) {
+            return;
+        }
+        let text = read(&path);
+        let names: Vec<PathBuf> = text.iter().flat_map(|text| candidates(text)).map(PathBuf::from).collect();
+        self.known.insert(path.clone(), text);
+        for name in names {
+            self.add_named(&name, &path);
+        }
+    }
+
+    /// Reads one file that names no others.
+    pub fn add_data(&mut self, path: &Path) {
+        self.known.entry(path.to_owned()).or_insert_with(|| read(path));
+    }
+
+    /// Reads profiles that a manifest, Compose file or command line names, which is `from` or comes from no file.
+    pub fn add_profiles(&mut self, text: &str, from: Option<&Path>) {
+        for word in ["seccomp", "localhostProfile"] {
+            for (at, _) in text.match_indices(word) {
+                let rest = text[at + word.len()..].lines().next().unwrap_or_default();
+                let end = rest.char_indices().nth(LONGEST_NAME).map_or(rest.len(), |(end, _)| end);
+                for name in candidates(&rest[..end]) {
+                    self.add_named(Path::new(name), from.unwrap_or(Path::new("")));
+                }
+            }
+        }
+    }
+
+    fn add_named(&mut self, name: &Path, from: &Path) {
+        let path = beside(name, Some(from));
+        let is_file = !self.known.contains_key(&path) && path.metadata().is_ok_and(|found| found.is_file());
+        if is_file && self.named < MAX_NAMED {
+            self.named += 1;
+            self.add(&path, None);
+        }
+    }
+}
+
+/// Letters of a path (PATH_MAX).
+const LONGEST_NAME: usize = 4096;
+
+/// Everything between quotes, brackets and the like that could be the name of a file.
+fn candidates(text: &str) -> impl Iterator<Item = &str> {
+    let separators = ['"', '\'', '[', ']', '{', '}', ',', '#', '\n', '\r', '='];
+    text.split(separators)
+        .flat_map(|part| {
+            // `- name`, `key: name`, the name alone, and a command line's word.
+            let item = part.trim().trim_start_matches("- ").trim();
+            let value = item.rsplit_once(':').map_or("", |(_, name)| name.trim());
+            let word = |text: &'_ str| text.split_whitespace().next().map_or(0, str::len);
+            [item, value, &item[..word(item)], &value[..word(value)]]
+        })
+        .filter(|name| (1..=LONGEST_NAME).contains(&name.len()) && !name.contains('\0'))
+}
+
+fn beside(path: &Path, from: Option<&Path>) -> PathBuf {
+    match from.and_then(Path::parent) {
+        Some(directory) if !path.is_absolute() => directory.join(path),
+        _ => path.to_owned(),
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| format!("open {}: {error}", path.display()))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("read {}: {error}", path.display()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("read {}: larger than {} MiB", path.display(), MAX_BYTES >> 20));
+    }
+    String::from_utf8(bytes).map_err(|_| format!("read {}: not UTF-8", path.display()))
+}
+
+impl Source for Files {
+    fn text(&self, name: &str, from: Option<&str>) -> Result<(String, String), String> {
+        let path = beside(Path::new(name), from.map(Path::new));
+        let text = match self.known.get(&path) {
+            Some(known) => known.clone(),
+            None if self.open => read(&path),
+            None => Err(format!(
+                "open {}: not there, or not seen to be a file's name before this process confined itself (--no-self-confine)",
+                path.display()
+            )),
+        };
+        Ok((text?, path.display().to_string()))
     }
 }
 

@@ -1,17 +1,57 @@
-//! Targets as subjects: files and directories, stdin, command lines, and what runs.
+//! Targets as subjects: files and directories, stdin, command lines, and what runs. In two steps, so that a tool can confine
+//! itself between them: [`collect`] makes every system call, [`Collected::understand`] parses.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use plim_model::{Observed, Snapshot};
 use plim_observe::{Neighbours, Selected, SnapshotOptions};
-use plim_policy::declared::{self, Declared};
+use plim_policy::declared::{self, Workload};
 use plim_policy::finding::NotApplicable;
 use plim_policy::judge::Subject;
 use plim_policy::text::{Limits, read};
+use plim_seccomp::bpf::Program;
 use plim_seccomp::dialect;
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::target::{TargetName, fetch, find_live};
+
+use crate::files::Files;
+
+/// What was named, read and not yet looked at.
+#[derive(Debug, Default)]
+pub struct Collected {
+    items: Vec<Item>,
+    notes: Vec<String>,
+    incomplete: bool,
+}
+
+/// One thing that was named.
+#[derive(Debug)]
+enum Item {
+    Live(Box<Live>),
+    File {
+        name: String,
+        bytes: Vec<u8>,
+    },
+    /// Files below a directory, which holds other things too.
+    Directory {
+        name: String,
+        files: Vec<(String, Vec<u8>)>,
+    },
+    CommandLine(String),
+}
+
+/// What the kernel and the engine say of something that runs.
+#[derive(Debug)]
+struct Live {
+    selected: Selected,
+    snapshot: Snapshot,
+    filters: Observed<Vec<Program>>,
+    /// An OCI specification (plim's) or what the engine's API answers (Docker's); absent where nobody was asked for anything.
+    declared: Observed<serde_json::Value>,
+    seccomp: Observed<serde_json::Value>,
+}
 
 /// What was named, ready to be judged.
 #[derive(Debug, Default)]
@@ -29,19 +69,22 @@ pub struct Gathered {
 /// Reads all targets of a command line.
 ///
 /// # Errors
-/// The first target that cannot be read, with what was found and what was expected.
-pub fn gather(targets: &[String], all: bool, command_lines: &[String]) -> anyhow::Result<Gathered> {
-    let mut gathered = Gathered::default();
+/// The first target that cannot be read.
+pub fn collect(targets: &[String], all: bool, command_lines: &[String]) -> anyhow::Result<Collected> {
+    let mut collected = Collected::default();
     let mut options: Option<SnapshotOptions> = None;
     if all {
-        let options = options.get_or_insert_with(|| neighbours(&mut gathered));
-        let (targets, _) = plim_observe::all();
+        let options = options.get_or_insert_with(|| neighbours(&mut collected));
+        let (targets, unasked) = plim_observe::all();
+        // The containers of an engine that does not answer are not seen, which the survey has told.
+        collected.incomplete |= !unasked.is_empty();
         for selected in targets {
-            match live(&selected, options) {
-                Ok(subject) => gathered.subjects.push(subject),
+            let name = selected.target_name();
+            match live(selected, options) {
+                Ok(live) => collected.items.push(Item::Live(live)),
                 Err(error) => {
-                    gathered.notes.push(format!("{}: {error:#}", selected.target_name()));
-                    gathered.incomplete = true;
+                    collected.notes.push(format!("{name}: {error:#}"));
+                    collected.incomplete = true;
                 }
             }
         }
@@ -54,66 +97,135 @@ pub fn gather(targets: &[String], all: bool, command_lines: &[String]) -> anyhow
                     "preset:{name} is a seccomp profile; policies judge containers and what asks for them"
                 )
             }
-            TargetName::File(path) if path.is_dir() => directory(path, &mut gathered)?,
+            TargetName::File(path) if path.is_dir() => {
+                collected.items.push(Item::Directory { name: word.clone(), files: directory(path)? });
+            }
             TargetName::File(_) | TargetName::Stdin => {
                 let Some(fetched) = fetch(&target)? else { continue };
                 let name = if target == TargetName::Stdin { "stdin" } else { word.as_str() };
-                file(name, fetched.bytes(), &mut gathered)?;
+                let bytes = fetched.into_bytes();
+                collected.items.push(Item::File { name: name.to_owned(), bytes });
             }
             _ => {
-                let options = options.get_or_insert_with(|| neighbours(&mut gathered));
-                let selected = find_live(&target)?;
-                let subject = live(&selected, options)
+                let options = options.get_or_insert_with(|| neighbours(&mut collected));
+                let live = live(find_live(&target)?, options)
                     .with_context(|| format!("target {target}"))
                     .or_status(exit::UNOBSERVABLE)?;
-                gathered.subjects.push(subject);
+                collected.items.push(Item::Live(live));
             }
         }
     }
-    for text in command_lines {
-        gathered.subjects.push(Subject::of_workload(declared::command_line::read(text)?, None));
-    }
-    Ok(gathered)
+    collected.items.extend(command_lines.iter().cloned().map(Item::CommandLine));
+    Ok(collected)
 }
 
-fn neighbours(gathered: &mut Gathered) -> SnapshotOptions {
+fn neighbours(collected: &mut Collected) -> SnapshotOptions {
     let (neighbours, unasked) = Neighbours::survey();
     for error in unasked {
-        gathered
+        collected
             .notes
             .push(format!("{:#}; its containers are not compared with", anyhow::Error::from(error)));
     }
     SnapshotOptions { already_stopped: false, neighbours }
 }
 
-/// Everything that is known of one running target.
-fn live(selected: &Selected, options: &SnapshotOptions) -> anyhow::Result<Subject> {
-    let snapshot = plim_observe::snapshot_with(selected, options)?;
+fn live(selected: Selected, options: &SnapshotOptions) -> anyhow::Result<Box<Live>> {
+    let snapshot = plim_observe::snapshot_with(&selected, options)?;
     let filters = plim_observe::filters::read(selected.pid);
-    let mut subject = Subject::of_snapshot(&selected.target_name(), snapshot, filters);
-    subject.declared_seccomp = match plim_observe::declared_seccomp(selected) {
-        Observed::Present(json) => match dialect::parse(json.to_string().as_bytes()) {
-            Ok(written) => Observed::Present(Box::new(written)),
-            Err(error) => Observed::Unknown(format!("linux.seccomp of the engine's configuration: {error}")),
-        },
-        Observed::Absent => Observed::Absent,
-        Observed::Unknown(why) => Observed::Unknown(why),
+    let bare = matches!(selected.engine.as_str(), "pid" | "self" | "host");
+    let declared = match plim_observe::declared(&selected) {
+        Ok(Some(json)) => Observed::Present(json),
+        Ok(None) if bare => Observed::Absent,
+        Ok(None) => plim_observe::declared_spec(&selected),
+        Err(error) => Observed::Unknown(format!("{:#}", anyhow::Error::from(error))),
     };
-    // An OCI specification (plim's) or what the engine's API answers (Docker's).
-    if let Ok(Some(json)) = plim_observe::declared(selected) {
-        let mut declared = Declared::default();
-        if let Ok(documents) = read(&json.to_string(), Limits::INPUT)
-            && let Ok(found) = declared::read(&documents, selected.name.as_deref().unwrap_or(&selected.id))
-        {
-            declared = found;
-        }
-        subject.workload = declared.workloads.pop();
-    }
-    Ok(subject)
+    let seccomp = plim_observe::declared_seccomp(&selected);
+    Ok(Box::new(Live { selected, snapshot, filters, declared, seccomp }))
 }
 
-/// All manifests below a directory, in the order of their paths.
-fn directory(path: &Path, gathered: &mut Gathered) -> anyhow::Result<()> {
+impl Collected {
+    /// Reads the seccomp profiles that manifests, Compose files and command lines name.
+    pub fn add_profiles_to(&self, files: &mut Files) {
+        let mut add = |bytes: &[u8], name: &str| {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                files.add_profiles(text, Some(Path::new(name)));
+            }
+        };
+        for item in &self.items {
+            match item {
+                Item::Live(_) => {}
+                Item::File { name, bytes } => add(bytes, name),
+                Item::Directory { files, .. } => files.iter().for_each(|(name, bytes)| add(bytes, name)),
+                Item::CommandLine(text) => add(text.as_bytes(), ""),
+            }
+        }
+    }
+
+    /// Parses everything: from here on it is computation alone.
+    ///
+    /// # Errors
+    /// The first target that is none, with what was found and what was expected.
+    pub fn understand(self) -> anyhow::Result<Gathered> {
+        let mut gathered = Gathered { notes: self.notes, incomplete: self.incomplete, ..Gathered::default() };
+        for item in self.items {
+            match item {
+                Item::Live(live) => gathered.subjects.push(live.subject()),
+                Item::File { name, bytes } => file(&name, &bytes, &mut gathered)?,
+                Item::Directory { name, files } => below(&name, &files, &mut gathered)?,
+                Item::CommandLine(text) => {
+                    let workload = declared::command_line::read(&text)?;
+                    gathered.subjects.push(Subject::of_workload(workload, None));
+                }
+            }
+        }
+        Ok(gathered)
+    }
+}
+
+impl Live {
+    fn subject(self) -> Subject {
+        let Selected { name, id, .. } = &self.selected;
+        let stem = name.as_deref().unwrap_or(id);
+        let workload = match &self.declared {
+            Observed::Present(json) => asked_for(json, stem).map(Some),
+            Observed::Absent => Ok(None),
+            Observed::Unknown(why) => Err(why.clone()),
+        };
+        let mut subject = Subject::of_snapshot(&self.selected.target_name(), self.snapshot, self.filters);
+        match workload {
+            Ok(workload) => subject.workload = workload,
+            Err(why) => subject.workload_unknown = Some(why),
+        }
+        subject.declared_seccomp = match &self.seccomp {
+            Observed::Present(json) => match dialect::parse(json.to_string().as_bytes()) {
+                Ok(written) => Observed::Present(Box::new(written)),
+                Err(error) => {
+                    Observed::Unknown(format!("linux.seccomp of the engine's configuration: {error}"))
+                }
+            },
+            Observed::Absent => Observed::Absent,
+            Observed::Unknown(why) => Observed::Unknown(why.clone()),
+        };
+        subject
+    }
+}
+
+/// What the engine was asked for, or why its answer is not understood.
+fn asked_for(json: &serde_json::Value, stem: &str) -> Result<Workload, String> {
+    let text = json.to_string();
+    let documents =
+        read(&text, Limits::INPUT).map_err(|error| format!("the engine's configuration: {error}"))?;
+    let declared =
+        declared::read(&documents, stem).map_err(|error| format!("the engine's configuration: {error}"))?;
+    declared
+        .workloads
+        .into_iter()
+        .next_back()
+        .ok_or_else(|| "the engine's configuration is of no container".to_owned())
+}
+
+/// All files below a directory that may be manifests, in the order of their paths.
+fn directory(path: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     /// Directories inside each other.
     const DEEPEST: usize = 32;
     fn walk(path: &Path, left: usize, into: &mut Vec<PathBuf>) -> anyhow::Result<()> {
@@ -123,7 +235,12 @@ fn directory(path: &Path, gathered: &mut Gathered) -> anyhow::Result<()> {
             let entry = entry.with_context(|| format!("read directory {}", path.display()))?;
             let kind = entry.file_type().with_context(|| format!("look at {}", entry.path().display()))?;
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            if kind.is_dir() && !hidden && left > 0 {
+            if kind.is_dir() && !hidden {
+                anyhow::ensure!(
+                    left > 0,
+                    "read directory {}: more than {DEEPEST} directories inside each other",
+                    path.display()
+                );
                 walk(&entry.path(), left - 1, into)?;
             } else if kind.is_file()
                 && entry.path().extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json")
@@ -133,24 +250,44 @@ fn directory(path: &Path, gathered: &mut Gathered) -> anyhow::Result<()> {
         }
         Ok(())
     }
+    let mut paths = Vec::new();
+    walk(path, DEEPEST, &mut paths)?;
+    paths.sort();
+    let mut left = MAX_BYTES;
     let mut files = Vec::new();
-    walk(path, DEEPEST, &mut files)?;
-    files.sort();
-    let before = gathered.subjects.len();
-    for path in &files {
+    for path in paths {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path).with_context(|| format!("read {name}"))?;
+        let mut bytes = Vec::new();
+        std::fs::File::open(&path)
+            .and_then(|file| file.take(left + 1).read_to_end(&mut bytes))
+            .with_context(|| format!("read {name}"))?;
+        left = left.checked_sub(bytes.len() as u64).with_context(|| {
+            format!(
+                "read {name}: the files of the directory are larger than {} MiB together",
+                MAX_BYTES >> 20
+            )
+        })?;
+        files.push((name, bytes));
+    }
+    Ok(files)
+}
+
+/// Bytes of all files of one directory.
+const MAX_BYTES: u64 = 512 << 20;
+
+fn below(name: &str, files: &[(String, Vec<u8>)], gathered: &mut Gathered) -> anyhow::Result<()> {
+    let before = gathered.subjects.len();
+    for (name, bytes) in files {
         // Directories hold other things too; a manifest that is broken is an error all the same.
-        if looks_judgeable(&bytes) {
-            file(&name, &bytes, gathered)?;
+        if looks_judgeable(bytes) {
+            file(name, bytes, gathered)?;
         } else {
             gathered.notes.push(format!("{name}: not a manifest; not judged"));
         }
     }
     anyhow::ensure!(
         gathered.subjects.len() > before,
-        "{}: no manifest, Compose file or snapshot in {} files",
-        path.display(),
+        "{name}: no manifest, Compose file or snapshot in {} files",
         files.len()
     );
     Ok(())

@@ -6,10 +6,12 @@ use anyhow::Context;
 use clap::Parser;
 use plim_policy::lock::Lock;
 use plim_policy::rules::Source;
-use plim_tools_common::{exit, output};
+use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::exit;
+use plim_tools_common::output::Destination;
 
-use crate::files::Disk;
-use crate::gather::gather;
+use crate::files::Files;
+use crate::gather::collect;
 
 const NAME: &str = "plim-lock";
 
@@ -38,6 +40,8 @@ pub struct Args {
     /// Say less on stderr
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    confine: ConfineArgs,
 }
 
 const AFTER_HELP: &str =
@@ -47,8 +51,8 @@ const AFTER_HELP: &str =
 ///
 /// # Errors
 /// The file with what is wrong in it.
-pub fn read(path: &str) -> anyhow::Result<Lock> {
-    let (text, _) = Disk.text(path, None).map_err(anyhow::Error::msg)?;
+pub fn read(path: &str, files: &Files) -> anyhow::Result<Lock> {
+    let (text, _) = files.text(path, None).map_err(anyhow::Error::msg)?;
     Ok(Lock::read(&text, path)?)
 }
 
@@ -65,24 +69,25 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         "{name} is there; --update writes it anew after its changes were reviewed with plim check --lock {name}"
     );
     anyhow::ensure!(!args.update || there, "{name} is not there to be updated");
-    let mut lock = if args.update { read(&name)? } else { Lock::default() };
+    let mut files = Files::new(args.confine.no_self_confine);
+    files.add_data(&args.output);
     let mut targets = args.targets.clone();
     let mut command_lines = args.command_lines.clone();
-    if targets.is_empty() && !args.all && command_lines.is_empty() {
-        // Files by the part before `#`, everything else by its name.
-        for key in lock.targets.keys() {
-            let target = key.split_once('#').map_or(key.as_str(), |(file, _)| file).to_owned();
-            if target.starts_with("container/") {
-                anyhow::bail!("{name}: {key} was locked from a command line; name it again with --cmdline");
-            }
-            if !targets.contains(&target) {
-                targets.push(target);
-            }
-        }
-        lock.targets.retain(|key, _| !key.contains('#'));
+    let everything = targets.is_empty() && !args.all && command_lines.is_empty();
+    if everything {
+        // What is looked at stands in the lock file: here it is parsed before this process confines itself.
+        targets = locked_targets(&read(&name, &files)?, &name)?;
     }
     command_lines.dedup();
-    let gathered = gather(&targets, args.all, &command_lines)?;
+    let collected = collect(&targets, args.all, &command_lines)?;
+    let out = if to_stdout { Destination::stdout() } else { Destination::file(&args.output)? };
+    args.confine.enter(Phase::writing_to(&out))?;
+
+    let mut lock = if args.update { read(&name, &files)? } else { Lock::default() };
+    if everything {
+        lock.targets.retain(|key, _| !key.contains('#'));
+    }
+    let gathered = collected.understand()?;
     let mut unknown = Vec::new();
     for subject in &gathered.subjects {
         lock.put(subject);
@@ -92,12 +97,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         }
     }
     anyhow::ensure!(!lock.targets.is_empty(), "nothing runs and nothing was named that could be locked");
-    let text = lock.write();
-    if to_stdout {
-        output::to_stdout(text.as_bytes())?;
-    } else {
-        output::write_atomically(&args.output, text.as_bytes()).context("lock file")?;
-    }
+    out.emit(lock.write().as_bytes()).context("lock file")?;
     let mut talk = gathered.notes;
     talk.extend(unknown.iter().cloned());
     if !args.quiet {
@@ -106,4 +106,20 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     }
     crate::notes(NAME, &talk)?;
     Ok(if unknown.is_empty() && !gathered.incomplete { exit::CLEAN } else { exit::UNOBSERVABLE })
+}
+
+/// Files by the part before `#`, everything else by its name.
+fn locked_targets(lock: &Lock, name: &str) -> anyhow::Result<Vec<String>> {
+    let mut targets: Vec<String> = Vec::new();
+    for key in lock.targets.keys() {
+        let target = key.split_once('#').map_or(key.as_str(), |(file, _)| file).to_owned();
+        anyhow::ensure!(
+            !target.starts_with("container/"),
+            "{name}: {key} was locked from a command line; name it again with --cmdline"
+        );
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    Ok(targets)
 }

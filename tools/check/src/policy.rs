@@ -10,11 +10,13 @@ use plim_policy::Outcome;
 use plim_policy::judge::{Options, judge};
 use plim_policy::rules::{Date, Source, load};
 use plim_policy::text::{Limits, Node, read};
+use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::facts::FactArgs;
+use plim_tools_common::output::Destination;
 use plim_tools_common::{exit, output};
 
-use crate::files::{Disk, parse_day, today};
-use crate::gather::{Gathered, gather};
+use crate::files::{Files, parse_day, today};
+use crate::gather::{Collected, Gathered, collect};
 
 const NAME: &str = "plim-policy";
 
@@ -56,6 +58,8 @@ struct Init {
     expires: Option<Date>,
     #[command(flatten)]
     facts: FactArgs,
+    #[command(flatten)]
+    confine: ConfineArgs,
 }
 
 /// Run the tests of policies: targets in, expected findings out
@@ -87,28 +91,43 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
 fn list() -> anyhow::Result<u8> {
     let mut text = String::new();
     for name in plim_policy::packs::names() {
-        let set = load(&[format!("pack:{name}")], &Disk)?;
+        let set = load(&[format!("pack:{name}")], &Files::default())?;
         text.push_str(&format!("pack:{name:<16} {} rules\n", set.rules.len()));
     }
     output::to_stdout(text.as_bytes())?;
     Ok(exit::CLEAN)
 }
 
-fn options<'s>(facts: &FactArgs, today: Date) -> anyhow::Result<Options<'s>> {
+/// What judging depends on, asked of the machine.
+fn options<'s>(facts: &FactArgs, files: &'s Files, today: Date) -> anyhow::Result<Options<'s>> {
+    let facts = facts.gather()?;
     Ok(Options {
         today,
-        facts: facts.facts(Some(CapabilitySet::DOCKER_DEFAULT))?,
-        source: &Disk,
+        facts: facts.facts(Some(CapabilitySet::DOCKER_DEFAULT)),
+        engine: facts.engine(),
+        libseccomp: facts.libseccomp(),
+        source: files,
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     })
 }
 
 fn init(args: &Init) -> anyhow::Result<u8> {
-    let set = load(&args.policies, &Disk)?;
-    let gathered = gather(&args.targets, args.all, &[])?;
-    crate::notes(NAME, &gathered.notes)?;
+    let mut files = Files::new(args.confine.no_self_confine);
+    files.add_policies(&args.policies);
+    let collected = collect(&args.targets, args.all, &[])?;
+    collected.add_profiles_to(&mut files);
     let day = today();
-    let findings = judge(&set, &gathered.subjects, &options(&args.facts, day)?);
+    let options = options(&args.facts, &files, day)?;
+    let out = match &args.output {
+        Some(path) => Destination::file(path)?,
+        None => Destination::stdout(),
+    };
+    args.confine.enter(Phase::writing_to(&out).with_threads())?;
+
+    let set = load(&args.policies, &files)?;
+    let gathered = collected.understand()?;
+    crate::notes(NAME, &gathered.notes)?;
+    let findings = judge(&set, &gathered.subjects, &options);
     let expires = args.expires.unwrap_or_else(|| in_days(90));
     let mut open: BTreeMap<(&str, &str), (&str, &str)> = BTreeMap::new();
     for finding in
@@ -136,10 +155,7 @@ fn init(args: &Init) -> anyhow::Result<u8> {
             quoted(&format!("{outcome} on {day}: {title}"))
         ));
     }
-    match &args.output {
-        Some(path) => output::write_atomically(path, text.as_bytes())?,
-        None => output::to_stdout(text.as_bytes())?,
-    }
+    out.emit(text.as_bytes())?;
     Ok(exit::CLEAN)
 }
 
@@ -175,7 +191,9 @@ fn test(args: &Test) -> anyhow::Result<u8> {
 
 /// The tests of one file: name, and what is wrong.
 fn tests_of(file: &str, facts: &FactArgs) -> anyhow::Result<Vec<(String, Option<Vec<String>>)>> {
-    let (text, _) = Disk.text(file, None).map_err(anyhow::Error::msg)?;
+    // Tests name what they look at, one's own files: they are read as they come.
+    let files = Files::new(true);
+    let (text, _) = files.text(file, None).map_err(anyhow::Error::msg)?;
     let fail = |node: &Node, what: String| anyhow::anyhow!("{file}: {}: {what}", node.at);
     let documents = read(&text, Limits::POLICY).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
     let [document] = documents.as_slice() else { anyhow::bail!("{file}: expected one document") };
@@ -191,7 +209,7 @@ fn tests_of(file: &str, facts: &FactArgs) -> anyhow::Result<Vec<(String, Option<
     .into_iter()
     .map(|name| if name.starts_with("pack:") { name.to_owned() } else { beside(name) })
     .collect();
-    let set = load(&policies, &Disk)?;
+    let set = load(&policies, &files)?;
     let day = |node: &Node| -> anyhow::Result<Option<Date>> {
         let Some(day) = node.get("today") else { return Ok(None) };
         let parsed = day.text().and_then(Date::parse);
@@ -205,15 +223,16 @@ fn tests_of(file: &str, facts: &FactArgs) -> anyhow::Result<Vec<(String, Option<
         keys(test, &TEST_KEYS).map_err(|what| fail(test, what))?;
         let name = test.text_of("name").ok_or_else(|| fail(test, "name is missing".to_owned()))?;
         let gathered: Gathered = match (test.text_of("target"), test.text_of("cmdline")) {
-            (Some(target), None) => gather(&[beside(target)], false, &[]),
-            (None, Some(line)) => gather(&[], false, &[line.to_owned()]),
+            (Some(target), None) => collect(&[beside(target)], false, &[]),
+            (None, Some(line)) => collect(&[], false, &[line.to_owned()]),
             _ => return Err(fail(test, "expected one of target and cmdline".to_owned())),
         }
+        .and_then(Collected::understand)
         .with_context(|| format!("{file}: {}: {name}", test.at))?;
         let expect = test.get("expect").ok_or_else(|| fail(test, "expect is missing".to_owned()))?;
         keys(expect, &EXPECT_KEYS).map_err(|what| fail(expect, what))?;
         let today = day(test)?.or(of_file).unwrap_or_else(today);
-        let findings = judge(&set, &gathered.subjects, &options(facts, today)?);
+        let findings = judge(&set, &gathered.subjects, &options(facts, &files, today)?);
         let mut wrong = Vec::new();
         for (word, outcome) in [
             ("fail", Outcome::Fail),

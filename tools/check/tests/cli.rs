@@ -237,3 +237,83 @@ fn rules_are_explained() {
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("system calls denied: bpf"));
 }
+
+#[test]
+fn named_files_are_found_beside_who_names_them() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        std::fs::write(path, text).expect("written");
+    };
+    let profile = |names: &str| {
+        format!(
+            "{{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"syscalls\": [{{\"names\": [{names}], \"action\": \"SCMP_ACT_ALLOW\"}}]}}"
+        )
+    };
+    file("ci/wide one.json", &profile("\"read\", \"write\", \"socket\""));
+    file("app/narrow.json", &profile("\"read\""));
+    file("app/wider.json", &profile("\"read\", \"bpf\""));
+    let rule = "  - {id: A, title: t, severity: low, remedy: r, seccomp: {subset_of: \"wide one.json\"}}\n";
+    file("ci/base.yaml", &format!("format: \"1.0\"\nname: base\nrules:\n{rule}"));
+    file("ci/policy", "format: \"1.0\"\nname: p\nextends:\n  - base.yaml # beside this file\n");
+    for (name, profile) in [("narrow", "./narrow.json"), ("wider", "wider.json")] {
+        let service =
+            format!("services:\n  {name}:\n    image: x:1\n    security_opt:\n      - seccomp:{profile}\n");
+        file(&format!("app/{name}.yaml"), &service);
+    }
+    let status = |arguments: &[&str]| {
+        let output =
+            check(directory.path(), &[arguments, &["-p", "ci/policy", "--format", "json", "-q"]].concat());
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), json["findings"][0]["evidence"].to_string() + &text(&output.stderr))
+    };
+    assert_eq!(status(&["app/narrow.yaml"]), (Some(0), "[]".to_owned()));
+    let (code, evidence) = status(&["app/wider.yaml"]);
+    assert!(code == Some(1) && evidence.contains("x86_64 bpf"), "{code:?} {evidence}");
+    assert_eq!(status(&["--cmdline", "docker run --security-opt seccomp=app/narrow.json x:1"]).0, Some(0));
+    assert_eq!(status(&["--cmdline", "docker run --security-opt=seccomp=app/wider.json x:1"]).0, Some(1));
+    let (code, evidence) = status(&["--cmdline", "docker run --security-opt seccomp=missing.json x:1"]);
+    assert!(code == Some(3) && evidence.contains("missing.json: not there"), "{code:?} {evidence}");
+    assert_eq!(status(&["--no-self-confine", "app/wider.yaml"]).0, Some(1));
+}
+
+/// `Seccomp_filters` and `NoNewPrivs` of a process.
+fn confinement(pid: u32) -> (u32, u32) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    };
+    (field("Seccomp_filters"), field("NoNewPrivs"))
+}
+
+#[test]
+fn nothing_is_parsed_before_the_process_is_confined() {
+    let here = confinement(std::process::id()).0;
+    // More findings than a pipe holds: it waits while it writes, in threads and out of them all done.
+    let pod =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n---\n".repeat(400);
+    for (flag, expected) in
+        [(None, (here + 2, 1)), (Some("--no-self-confine"), confinement(std::process::id()))]
+    {
+        let directory = tempfile::tempdir().expect("directory");
+        std::fs::write(directory.path().join("pods.yaml"), &pod).expect("written");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_plim-check"))
+            .args(["pods.yaml", "-p", "pack:pss-restricted", "--format", "json", "-q"])
+            .args(flag)
+            .current_dir(directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let mut first = [0];
+        let mut stdout = child.stdout.take().expect("stdout");
+        std::io::Read::read_exact(&mut stdout, &mut first).expect("the first letter");
+        assert_eq!(confinement(child.id()), expected, "{flag:?}");
+        let mut rest = Vec::new();
+        std::io::Read::read_to_end(&mut stdout, &mut rest).expect("the rest");
+        assert_eq!(child.wait().expect("ends").code(), Some(1));
+        let json: serde_json::Value = serde_json::from_slice(&[&first[..], &rest].concat()).expect("JSON");
+        assert_eq!(json["summary"]["targets"], 400);
+    }
+}

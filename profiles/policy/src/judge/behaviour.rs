@@ -2,10 +2,11 @@
 
 use plim_model::{CapabilitySet, Observed};
 use plim_seccomp::bpf::Program;
-use plim_seccomp::compile::compile;
-use plim_seccomp::diagram::Store;
+use plim_seccomp::compile::{compile, from_diagram};
+use plim_seccomp::diagram::{Diagram, Store, Undecided};
 use plim_seccomp::dialect::{self, Written};
 use plim_seccomp::exact::{self, ExactChange, Permits};
+use plim_seccomp::installed::{Engine, install};
 use plim_seccomp::resolve::{Facts, UnknownNames, resolve};
 use plim_seccomp::{Action, Arch, presets};
 
@@ -67,9 +68,14 @@ pub fn growth(before: &[Program], after: &[Program]) -> Result<Vec<Growth>, Stri
     let mut store = Store::new();
     let mut decide = || {
         let (old, new) = (store.of_stack(before)?, store.of_stack(after)?);
-        exact::diff(&mut store, old, new, true)
+        grown(&mut store, old, new)
     };
-    let changes = decide().map_err(|undecided| undecided.to_string())?;
+    decide().map_err(|undecided| undecided.to_string())
+}
+
+/// The same of two diagrams.
+pub(super) fn grown(store: &mut Store, before: Diagram, after: Diagram) -> Result<Vec<Growth>, Undecided> {
+    let changes = exact::diff(store, before, after, true)?;
     let more = |change: &ExactChange| !Permits::of(change.after).at_most(Permits::of(change.before));
     Ok(changes.into_iter().filter(more).map(Growth).collect())
 }
@@ -94,7 +100,7 @@ pub(super) fn of_container(
         Some("unconfined") => Ok(Vec::new()),
         Some("default") => profile("preset:docker-default", None, caps, options),
         Some("profile") => match (&subject.declared_seccomp, container.seccomp_profile.as_deref()) {
-            (Observed::Present(written), _) => compiled("the profile", written, &facts(caps, options)),
+            (Observed::Present(written), _) => compiled("the profile", written, caps, options),
             (_, Some(path)) if path != "inline" => {
                 profile(path, subject.place.as_ref().map(|place| place.file.as_str()), caps, options)
             }
@@ -107,7 +113,8 @@ pub(super) fn of_container(
     }
 }
 
-fn facts(caps: Option<CapabilitySet>, options: &Options<'_>) -> Facts {
+/// For whom a profile is resolved.
+pub(super) fn facts(caps: Option<CapabilitySet>, options: &Options<'_>) -> Facts {
     let mut facts = options.facts;
     facts.caps = caps.unwrap_or(CapabilitySet::DOCKER_DEFAULT);
     // Judging is not linting: a name that no kernel has permits nothing.
@@ -115,10 +122,27 @@ fn facts(caps: Option<CapabilitySet>, options: &Options<'_>) -> Facts {
     facts
 }
 
-fn compiled(name: &str, written: &Written, facts: &Facts) -> Result<Vec<Program>, String> {
-    let resolved = resolve(written, facts).map_err(|error| format!("{name}: {error}"))?;
-    let program = resolved.map(|resolved| compile(&resolved)).transpose();
-    Ok(program.map_err(|error| format!("{name}: {error}"))?.into_iter().collect())
+fn compiled(
+    name: &str,
+    written: &Written,
+    caps: Option<CapabilitySet>,
+    options: &Options<'_>,
+) -> Result<Vec<Program>, String> {
+    let facts = facts(caps, options);
+    let decide = || -> Result<Option<Program>, Box<dyn std::error::Error>> {
+        let engine = options.engine.unwrap_or(Engine::Written);
+        if engine == Engine::Written {
+            return Ok(resolve(written, &facts)?.map(|resolved| compile(&resolved)).transpose()?);
+        }
+        let installed = install(written, &facts, engine, options.libseccomp.unwrap_or_default())?;
+        if !installed.confines() {
+            return Ok(None);
+        }
+        let mut store = Store::new();
+        let diagram = store.of_installed(&installed)?;
+        Ok(Some(from_diagram(&mut store, diagram, Some(facts.arch))?))
+    };
+    Ok(decide().map_err(|error| format!("{name}: {error}"))?.into_iter().collect())
 }
 
 /// A profile by the name that a rule or a declaration gives it.
@@ -133,19 +157,19 @@ fn profile(
         None => options.source.text(name, from).map_err(|why| format!("{name}: {why}"))?.0,
     };
     let written = dialect::parse(text.as_bytes()).map_err(|error| format!("{name}: {error}"))?;
-    compiled(name, &written, &facts(caps, options))
+    compiled(name, &written, caps, options)
 }
 
-/// A stack against a profile.
+/// A stack against a profile, which a rule of a file names.
 pub(super) fn against(
     stack: &[Program],
     relation: Relation,
-    name: &str,
+    (name, file): (&str, &str),
     caps: Option<CapabilitySet>,
     options: &Options<'_>,
 ) -> Answer {
     let decide = || -> Result<Vec<String>, String> {
-        let reference = profile(name, None, caps, options)?;
+        let reference = profile(name, Some(file), caps, options)?;
         let mut facts = told(&growth(&reference, stack)?, &format!("more than {name}"));
         if relation == Relation::Equals {
             facts.extend(told(&growth(stack, &reference)?, &format!("less than {name}")));
@@ -162,7 +186,7 @@ pub(super) fn against(
 /// The most calls that one finding names.
 const SHOWN: usize = 20;
 
-fn told(growth: &[Growth], how: &str) -> Vec<String> {
+pub(super) fn told(growth: &[Growth], how: &str) -> Vec<String> {
     if growth.is_empty() {
         return Vec::new();
     }
@@ -172,27 +196,4 @@ fn told(growth: &[Growth], how: &str) -> Vec<String> {
         lines.push(format!("and {} more", growth.len() - SHOWN));
     }
     lines
-}
-
-/// Whether what is installed means what was asked for.
-pub(super) fn verify(subject: &Subject, options: &Options<'_>) -> Answer {
-    let caps = subject.snapshot.as_ref().and_then(|s| s.capabilities.present()).map(|sets| sets.bounding);
-    let decide = || -> Result<Vec<String>, String> {
-        let installed = of_live(subject)?;
-        let asked = match &subject.declared_seccomp {
-            Observed::Present(written) => {
-                compiled("what the engine was asked for", written, &facts(caps, options))?
-            }
-            Observed::Absent => Vec::new(),
-            Observed::Unknown(why) => return Err(why.clone()),
-        };
-        let mut facts = told(&growth(&asked, &installed)?, "more than was asked for");
-        facts.extend(told(&growth(&installed, &asked)?, "less than was asked for"));
-        Ok(facts)
-    };
-    match decide() {
-        Ok(facts) if facts.is_empty() => Answer::Holds,
-        Ok(facts) => Answer::Broken(facts),
-        Err(why) => Answer::Unknown(why),
-    }
 }

@@ -3,7 +3,7 @@
 use plim_model::{CapabilitySet, Observed};
 
 use super::context::Prepared;
-use super::{Judged, Options, Subject, behaviour, escape, not_linux, syscall};
+use super::{Judged, Options, Subject, behaviour, escape, not_linux, syscall, verify};
 use crate::declared::Container;
 use crate::finding::Outcome;
 use crate::pss::Verdict;
@@ -27,7 +27,7 @@ pub(super) fn rule(
     let live = subject.snapshot.is_some() && !rule.live.is_empty();
     if live {
         for check in &rule.live {
-            answers.push(live_check(check, subject, prepared, options));
+            answers.push(live_check(rule, check, subject, prepared, options));
         }
     } else if let Some(workload) = &subject.workload {
         if rule.declared.is_empty() {
@@ -37,8 +37,10 @@ pub(super) fn rule(
             ));
         }
         for check in &rule.declared {
-            declared_check(check, subject, prepared, options, &mut answers)?;
+            declared_check(rule, check, subject, prepared, options, &mut answers)?;
         }
+    } else if let Some(why) = &subject.workload_unknown {
+        answers.push(Answer::Unknown(format!("what the engine was asked for: {why}")));
     } else {
         return Err("is about what was asked of an engine, which a snapshot does not say".to_owned());
     }
@@ -68,7 +70,13 @@ fn join(rule: &Rule, answers: Vec<Answer>) -> Judged {
     }
 }
 
-fn live_check(check: &Check, subject: &Subject, prepared: &Prepared, options: &Options<'_>) -> Answer {
+fn live_check(
+    rule: &Rule,
+    check: &Check,
+    subject: &Subject,
+    prepared: &Prepared,
+    options: &Options<'_>,
+) -> Answer {
     let Some(snapshot) = &subject.snapshot else { return Answer::Unknown("there is no snapshot".to_owned()) };
     match check {
         Check::Assert(expression) => {
@@ -76,7 +84,8 @@ fn live_check(check: &Check, subject: &Subject, prepared: &Prepared, options: &O
                 return Answer::Unknown("there is no snapshot".to_owned());
             };
             if subject.workload.is_none() && (expression.names("container") || expression.names("workload")) {
-                return Answer::Unknown("what the engine was asked for was not read".to_owned());
+                let why = subject.workload_unknown.as_deref().unwrap_or("it was not read");
+                return Answer::Unknown(format!("what the engine was asked for: {why}"));
             }
             match expression.evaluate(context, unknown, prepared.largest) {
                 crate::rules::Evaluated::Known(true) => Answer::Holds,
@@ -97,7 +106,7 @@ fn live_check(check: &Check, subject: &Subject, prepared: &Prepared, options: &O
         Check::Seccomp { relation, profile } => {
             let caps = snapshot.capabilities.present().map(|sets| sets.bounding);
             match behaviour::of_live(subject) {
-                Ok(stack) => behaviour::against(&stack, *relation, profile, caps, options),
+                Ok(stack) => behaviour::against(&stack, *relation, (profile, &rule.file), caps, options),
                 Err(why) => Answer::Unknown(why),
             }
         }
@@ -105,7 +114,7 @@ fn live_check(check: &Check, subject: &Subject, prepared: &Prepared, options: &O
             Ok(stack) => syscall::check(&stack, must_deny, must_allow, options, ""),
             Err(why) => Answer::Unknown(why),
         },
-        Check::VerifyInstalled => behaviour::verify(subject, options),
+        Check::VerifyInstalled => verify::verify(subject, options),
         Check::NoEscapePaths => escape::live(snapshot),
         Check::PodSecurity { .. } => Answer::Unknown("a manifest's control on a live target".to_owned()),
     }
@@ -121,6 +130,7 @@ fn too_many(held: &[String], at_most: &std::collections::BTreeSet<String>, of: &
 }
 
 fn declared_check(
+    rule: &Rule,
     check: &Check,
     subject: &Subject,
     prepared: &Prepared,
@@ -173,7 +183,13 @@ fn declared_check(
                 match behaviour::of_container(container, subject, options) {
                     Ok(stack) => named(
                         &of,
-                        behaviour::against(&stack, *relation, profile, caps_of(container), options),
+                        behaviour::against(
+                            &stack,
+                            *relation,
+                            (profile, &rule.file),
+                            caps_of(container),
+                            options,
+                        ),
                     ),
                     Err(why) => Answer::Unknown(format!("{of}{why}")),
                 }

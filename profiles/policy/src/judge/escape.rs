@@ -5,8 +5,27 @@
 use plim_model::snapshot::Snapshot;
 use plim_model::{Capability, CapabilitySet, NamespaceKind, Observed};
 
+use super::Subject;
 use super::check::Answer;
 use crate::declared::Container;
+
+/// All that are open; of what is not known there are none.
+pub(crate) fn ways_out(subject: &Subject) -> Vec<String> {
+    let answers: Vec<Answer> = match (&subject.snapshot, &subject.workload) {
+        (Some(snapshot), _) => vec![live(snapshot)],
+        (None, Some(workload)) => {
+            let many = workload.containers.len() > 1;
+            let of = |name: &str| if many { format!("container {name}: ") } else { String::new() };
+            workload.containers.iter().map(|container| declared(container, &of(&container.name))).collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    let open = |answer: Answer| match answer {
+        Answer::Broken(open) => open,
+        Answer::Holds | Answer::Unknown(_) => Vec::new(),
+    };
+    answers.into_iter().flat_map(open).collect()
+}
 
 fn has(set: CapabilitySet, name: &str) -> bool {
     Capability::from_name(name).is_some_and(|capability| set.contains(capability))

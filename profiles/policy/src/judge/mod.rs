@@ -6,15 +6,18 @@ mod context;
 mod escape;
 mod ignores;
 pub(crate) mod syscall;
+mod verify;
 
 use std::collections::BTreeMap;
 
 use plim_model::{Observed, Snapshot};
 use plim_seccomp::bpf::Program;
 use plim_seccomp::dialect::Written;
+use plim_seccomp::installed::{Engine, Vintage};
 use plim_seccomp::resolve::Facts;
 
 pub use behaviour::{Growth, growth};
+pub(crate) use escape::ways_out;
 
 use crate::declared::{Form, Workload};
 use crate::finding::{Finding, Findings, NotApplicable, Outcome, Where};
@@ -35,6 +38,8 @@ pub struct Subject {
     pub filters: Observed<Vec<Program>>,
     /// What was asked for: of a file, or by the engine of a live target.
     pub workload: Option<Workload>,
+    /// Why what the engine of a live target was asked for is not known, where it is not.
+    pub workload_unknown: Option<String>,
     /// The seccomp profile that the engine was given (`linux.seccomp`); absent where it was given none.
     pub declared_seccomp: Observed<Box<Written>>,
 }
@@ -49,6 +54,7 @@ impl Subject {
             snapshot: Some(Box::new(snapshot)),
             filters,
             workload: None,
+            workload_unknown: None,
             declared_seccomp: Observed::Unknown("the engine's own configuration was not read".to_owned()),
         }
     }
@@ -82,6 +88,10 @@ pub struct Options<'s> {
     pub today: Date,
     /// The machine that profiles are resolved for; the capabilities are each target's own.
     pub facts: Facts,
+    /// As who installs them profiles are read; without one as they are written, and `verify_installed` tries all that there are.
+    pub engine: Option<Engine>,
+    /// The libseccomp that it is built with.
+    pub libseccomp: Option<Vintage>,
     /// Where profiles that rules and declarations name are read.
     pub source: &'s (dyn Source + Sync),
     /// How many threads judge.

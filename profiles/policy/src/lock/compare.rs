@@ -52,9 +52,10 @@ pub fn check(lock: &Lock, file: &str, subjects: &[Subject]) -> Locked {
             ));
             continue;
         };
+        let now = entry(subject);
         let areas = match (&subject.snapshot, old.get("declared")) {
-            (None, Some(old)) => declared::compare(old, &entry(subject)["declared"]),
-            (Some(_), None) => live(old, subject),
+            (None, Some(old)) => declared::compare(old, &now["declared"]),
+            (Some(_), None) => live(old, &now, subject),
             _ => {
                 let what = "one is something that runs and the other a declaration".to_owned();
                 BTreeMap::from([(None, Found { unknown: vec![what], ..Found::default() })])
@@ -62,9 +63,9 @@ pub fn check(lock: &Lock, file: &str, subjects: &[Subject]) -> Locked {
         };
         let mut failed = false;
         let mut less = false;
-        for (area, found) in areas {
+        let areas = areas.into_iter().map(|(area, found)| (rule(area), found));
+        for ((rule, severity, name), found) in areas.chain([(FINDINGS, findings(old, &now))]) {
             less |= found.less;
-            let (rule, severity, name) = rule(area);
             if !found.grown.is_empty() {
                 failed = true;
                 let message = format!("{name} of {} grew beyond what is locked", subject.name);
@@ -131,10 +132,25 @@ fn rule(area: Option<Area>) -> (&'static str, Severity, &'static str) {
     }
 }
 
+const FINDINGS: (&str, Severity, &str) = ("PLIM-K012", Severity::Critical, "known ways out");
+
+/// Ways out that are open now and were not. What opened one is told by its own area too.
+fn findings(old: &Value, now: &Value) -> Found {
+    // Files of before had none.
+    let Some(old) = old["findings"].as_array() else { return Found::default() };
+    let now = now["findings"].as_array().map_or(&[][..], Vec::as_slice);
+    let new = now.iter().filter(|finding| !old.contains(finding)).filter_map(Value::as_str);
+    Found {
+        grown: new.map(str::to_owned).collect(),
+        less: old.iter().any(|finding| !now.contains(finding)),
+        ..Found::default()
+    }
+}
+
 /// Titles of the rules of lock files, for reports: id, title, severity.
 pub(crate) fn rules() -> impl Iterator<Item = (&'static str, String, Severity)> {
-    std::iter::once(None).chain(Area::ALL.into_iter().map(Some)).map(|area| {
-        let (id, severity, name) = rule(area);
+    let areas = std::iter::once(None).chain(Area::ALL.into_iter().map(Some)).map(rule);
+    areas.chain([FINDINGS]).map(|(id, severity, name)| {
         (id, format!("The {name} of a target are no more than what is locked"), severity)
     })
 }
@@ -168,7 +184,9 @@ fn snapshot_of(entry: &Value, like: &Value) -> Result<Snapshot, String> {
     let mut json = like.clone();
     let Some(fields) = json.as_object_mut() else { return Err("the snapshot is none".to_owned()) };
     for (name, value) in entry.as_object().into_iter().flatten() {
-        if !["engine", "image", "seccomp", "unknown", "namespaces", "cgroup"].contains(&name.as_str()) {
+        if !["engine", "image", "seccomp", "unknown", "namespaces", "cgroup", "findings"]
+            .contains(&name.as_str())
+        {
             fields.insert(name.clone(), value.clone());
         }
     }
@@ -220,10 +238,9 @@ pub(super) fn same_filters(old: &Value, new: &Value) -> bool {
     }
 }
 
-fn live(old: &Value, subject: &Subject) -> BTreeMap<Option<Area>, Found> {
+fn live(old: &Value, now: &Value, subject: &Subject) -> BTreeMap<Option<Area>, Found> {
     let mut areas: BTreeMap<Option<Area>, Found> = BTreeMap::new();
-    let now = entry(subject);
-    let sides = (snapshot_of(old, &subject.snapshot_json), snapshot_of(&now, &subject.snapshot_json));
+    let sides = (snapshot_of(old, &subject.snapshot_json), snapshot_of(now, &subject.snapshot_json));
     let (before, after) = match sides {
         (Ok(before), Ok(after)) => (before, after),
         (Err(why), _) | (_, Err(why)) => {
@@ -250,7 +267,7 @@ fn live(old: &Value, subject: &Subject) -> BTreeMap<Option<Area>, Found> {
     for fact in &diff.unknown {
         areas.entry(Some(fact.area)).or_default().unknown.push(format!("{}: {}", fact.path, fact.why));
     }
-    seccomp(old, &now, subject, areas.entry(Some(Area::Seccomp)).or_default());
+    seccomp(old, now, subject, areas.entry(Some(Area::Seccomp)).or_default());
     areas
 }
 

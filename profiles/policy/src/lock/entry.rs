@@ -5,7 +5,7 @@ use plim_seccomp::analyse;
 use serde_json::{Map, Value, json};
 
 use super::base64;
-use crate::judge::Subject;
+use crate::judge::{Subject, ways_out};
 
 /// Parts of a snapshot that are privileges. What is left out is identity, or changes by itself.
 const SECTIONS: [&str; 14] = [
@@ -46,7 +46,9 @@ pub fn entry(subject: &Subject) -> Value {
             }
             fields.insert("containers".to_owned(), Value::Object(containers));
         }
-        return json!({ "declared": workload });
+        let mut entry = json!({ "declared": workload });
+        entry["findings"] = findings(subject);
+        return entry;
     }
     let snapshot = &subject.snapshot_json;
     let mut entry = Map::new();
@@ -60,6 +62,7 @@ pub fn entry(subject: &Subject) -> Value {
     let mut entry = Value::Object(entry);
     clean(&mut entry, id);
     entry["seccomp"] = seccomp(subject);
+    entry["findings"] = findings(subject);
     let unknown: Vec<&Value> = snapshot["unknown"]
         .as_array()
         .into_iter()
@@ -73,6 +76,17 @@ pub fn entry(subject: &Subject) -> Value {
         entry["unknown"] = json!(unknown);
     }
     entry
+}
+
+/// The known ways out that are open, each with its stable id; what cannot be told is locked with the fact that it depends on.
+fn findings(subject: &Subject) -> Value {
+    let mut open = ways_out(subject);
+    open.sort();
+    open.dedup();
+    let id = subject.snapshot_json["target"]["id"].as_str().unwrap_or_default();
+    let mut open = json!(open);
+    without_ids(&mut open, id);
+    open
 }
 
 /// Takes identity and use out of the parts that are kept.

@@ -3,30 +3,29 @@
 use super::listed;
 use crate::finding::{Findings, Outcome, Severity};
 
-/// GitHub shows ten annotations of each kind per step and drops the others without a word.
+/// GitHub shows ten errors and ten warnings of a step and drops the others without a word. Ten of all kinds are within any reading of it.
 const MOST: usize = 10;
 
-/// The annotations: at most ten of each kind, the worst first; what is left out is said in the last line.
+/// The annotations: at most ten, the worst first; what is left out is said in the last line.
 pub fn github(findings: &Findings) -> String {
     let mut text = String::new();
-    let mut shown = [0_usize; 3];
-    let mut left_out = 0;
+    let (mut shown, mut left_out) = (0, 0);
     for finding in listed(&findings.findings) {
-        let (command, kind) = match (finding.outcome, finding.severity) {
-            (Outcome::Fail, Severity::Critical | Severity::High) => ("error", 0),
-            (Outcome::Fail, Severity::Medium) => ("warning", 1),
-            (Outcome::NotObservable, _) => ("warning", 1),
-            (Outcome::Fail, Severity::Low) => ("notice", 2),
+        let command = match (finding.outcome, finding.severity) {
+            (Outcome::Fail, Severity::Critical | Severity::High) => "error",
+            (Outcome::Fail, Severity::Medium) | (Outcome::NotObservable, _) => "warning",
+            (Outcome::Fail, Severity::Low) => "notice",
             (Outcome::Ignored | Outcome::Pass, _) => continue,
         };
-        if shown[kind] == MOST {
+        if shown == MOST {
             left_out += 1;
             continue;
         }
-        shown[kind] += 1;
+        shown += 1;
         let mut properties = Vec::new();
         if let Some(place) = &finding.place {
-            properties.push(format!("file={}", property(&place.file)));
+            // From the repository's root, as the files of a change are named.
+            properties.push(format!("file={}", property(place.file.trim_start_matches("./"))));
             properties.push(format!("line={}", place.line));
         }
         properties.push(format!("title={}", property(&format!("{} ({})", finding.rule, finding.severity))));

@@ -52,8 +52,14 @@ pub(crate) fn judged(
 }
 
 pub(crate) fn by(set: &PolicySet, files: &Files, subjects: &[Subject]) -> Findings {
-    let options =
-        Options { today: TODAY, facts: facts(CapabilitySet::DOCKER_DEFAULT), source: files, threads: 1 };
+    let options = Options {
+        today: TODAY,
+        facts: facts(CapabilitySet::DOCKER_DEFAULT),
+        engine: None,
+        libseccomp: None,
+        source: files,
+        threads: 1,
+    };
     judge(set, subjects, &options)
 }
 

@@ -42,6 +42,11 @@ impl Fetched {
         &self.bytes
     }
 
+    /// The content, for who keeps it.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Recognises and parses the content.
     ///
     /// # Errors

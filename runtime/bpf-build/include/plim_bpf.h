@@ -73,5 +73,6 @@ static void *(*bpf_task_storage_get)(void *map, void *task, void *value, __u64 f
 static long (*bpf_task_storage_delete)(void *map, void *task) = (void *)157;
 static void *(*bpf_get_current_task_btf)(void) = (void *)158;
 static long (*bpf_task_pt_regs)(void *task) = (void *)175;
+static long (*bpf_get_func_ret)(void *ctx, __u64 *value) = (void *)184;
 
 #endif

@@ -10,6 +10,7 @@ use plim_runtime::{Stdio, Stream};
 use plim_tools_common::output::{Destination, Style};
 use plim_trace::report::{Format, Report, Wanted};
 use plim_trace::session::Session;
+use plim_trace::tracer::Scope;
 use plim_trace::watch::Watch;
 
 use crate::options::Options;
@@ -56,9 +57,9 @@ impl Prepared {
             Some(path) if path == Path::new("-") => Place::Opened(Box::new(Destination::stdout())),
             Some(path) => Place::Opened(Box::new(Destination::file(path).context("--trace-output")?)),
         };
-        let mut watch = Watch::new().context("--trace")?;
+        let mut watch = Watch::for_causes(&options.trace_cause).context("--trace")?;
         watch.times = options.trace_times;
-        if !watch.sees_capabilities() {
+        if watch.scope() == Scope::Everything && !watch.sees_capabilities() {
             crate::tell("--trace: this kernel shows no refused capabilities: such a refusal is unknown");
         }
         let wanted = Wanted { causes: options.trace_cause.clone(), syscalls: options.trace_syscall.clone() };

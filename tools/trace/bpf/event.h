@@ -20,7 +20,10 @@ enum event_flag {
 	FLAG_ALWAYS_ALLOWED = 1 << 2,
 	/* The kernel has the bitmap. */
 	FLAG_BITMAP = 1 << 3,
-	/* The enter that was seen last had another number: the one of this call may have been missed. */
+	/*
+	 * The call that was entered last was the same, and it is not known whether it is this one: since then the task's filters
+	 * changed, or somebody came to trace it.
+	 */
 	FLAG_STALE = 1 << 4,
 	/* Somebody traces the task and may have changed the call. */
 	FLAG_PTRACED = 1 << 5,
@@ -109,7 +112,7 @@ struct target {
 	__u32 zero;
 };
 
-/* Keys of `settings`. */
+/* Places in `settings`. */
 enum setting {
 	/* Grows whenever a target is added: what was judged before is judged anew. */
 	SETTING_GENERATION = 0,
@@ -117,7 +120,9 @@ enum setting {
 	SETTING_HOST = 1,
 	/* Some target shares the host's pid namespace and is known by its cgroup: an enum hierarchy. */
 	SETTING_CGROUPS = 2,
-	SETTINGS = 3,
+	/* The program `refused` tells what filters refuse, and nothing else is seen. */
+	SETTING_FILTERS_ALONE = 3,
+	SETTINGS = 4,
 };
 
 /* The hierarchy in which cgroups are looked for. */

@@ -3,10 +3,17 @@
  * Every refused system call of the targets, at its exit.
  *
  * A filter refuses before sys_enter fires: an exit without an enter is a filter's doing. What can make an enter be
- * missed (a task that was in a call when the tracer came, the return of fork, a program run that was skipped) is told
- * by a flag, and an exit whose number the kernel's own bitmap always allows is never told as one.
+ * missed (a task that was in a call when the tracer came, a program run that was skipped) is told by a flag, and an exit
+ * whose number the kernel's own bitmap always allows is never told as one.
+ *
+ * Both tracepoints are passed by every call of every process, so their programs do little. The exit of a call that did
+ * not fail is not looked at: sys_enter keeps all that a filter sees of a call, and a filter decides the same about the
+ * same call. So a refused call is never mistaken for an earlier one that was let through, although that one's end was
+ * not seen. Where somebody else decides (a tracer, a supervisor) every exit is looked at.
  *
  * Attached in this order: cap_capable, signals, deaths, execs, sys_enter, sys_exit; detached in the opposite one.
+ * Without the last two and without cap_capable, `refused` tells what filters refuse and nothing else: calls of processes
+ * that have no filter cost nothing then.
  */
 #include "event.h"
 
@@ -26,10 +33,16 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define EFBIG 27
 #define ENOSPC 28
 #define EROFS 30
+/* The first number, of 32 bits, that is an error (MAX_ERRNO). */
+#define FIRST_ERROR 0xfffff001
+/* What a filter sees of a call: the instruction pointer and the registers that carry arguments, of both tables. */
+#define CALL_WORDS 10
 /* Pid namespaces nest 32 deep (MAX_PID_NS_LEVEL). */
 #define LEVELS 33
 /* Deeper than engines nest cgroups. */
 #define CGROUP_LEVELS 16
+/* More filters than a task stands on; with more it is treated as if one of them asked a supervisor. */
+#define FILTERS 64
 /* struct upid: a number and a pointer. */
 #define UPID_SIZE 16
 /*
@@ -78,8 +91,11 @@ struct action_cache {
 	unsigned long allow_native[1];
 	unsigned long allow_compat[1];
 };
+struct notification;
 struct seccomp_filter {
 	struct action_cache cache;
+	struct notification *notif;
+	struct seccomp_filter *prev;
 };
 typedef struct {
 	int counter;
@@ -148,12 +164,28 @@ PLIM_KERNEL_TYPES_END
 /* When the tracer was about to be attached (CLOCK_BOOTTIME). */
 const volatile __u64 attached_boot_ns = 0;
 
+/* By enum setting; written by the reader alone. */
+volatile __u32 settings[SETTINGS] SEC(".data") = {};
+
+/*
+ * Some task of a target is traced, or asks a supervisor: the same call may be let through once and be refused the next
+ * time, so that exits that did not fail are looked at too.
+ */
+volatile bool every_exit = false;
+
 struct state {
 	__u32 generation;
 	/* Slot + 1, 0 for none. */
 	__u32 target;
+	/* The call that was entered last. */
 	__s64 number;
+	__u64 words[CALL_WORDS];
+	/* The filters that the task stood on when they were looked at last. */
+	struct seccomp_filter *filter;
+	/* That call was not seen to end. */
 	bool in_call;
+	/* Its end is looked at, whatever it returns. */
+	bool end_is_seen;
 	/* One exit of the task was seen. */
 	bool seen;
 	bool sigsys;
@@ -197,13 +229,6 @@ struct {
 	__type(value, struct target);
 } targets SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SETTINGS);
-	__type(key, __u32);
-	__type(value, __u32);
-} settings SEC(".maps");
-
 /*
  * Which arguments are strings: a byte for each of the first three, the argument's index + 1, or 0. By x86-64's numbers,
  * and by i386's from 1024 on.
@@ -235,11 +260,9 @@ struct {
 	__uint(max_entries, 16 << 20);
 } ring SEC(".maps");
 
-static __always_inline __u32 setting(__u32 key)
+static __always_inline __u32 setting(enum setting key)
 {
-	__u32 *value = bpf_map_lookup_elem(&settings, &key);
-
-	return value ? *value : 0;
+	return settings[key];
 }
 
 /* Slot + 1 of the target in whose cgroup, or in one below it, a task is. */
@@ -332,6 +355,61 @@ static __always_inline bool is_compat(struct task_struct *task)
 	return task->thread_info.status & TS_COMPAT;
 }
 
+/* The task stands on other filters than before. A function of its own, as classify. */
+__attribute__((noinline)) int look_at_filters(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct state *state = bpf_task_storage_get(&states, task, NULL, 0);
+	struct seccomp_filter *filter = task->seccomp.filter;
+
+	if (!state)
+		return 0;
+	state->filter = filter;
+	for (__u32 i = 0; i < FILTERS && filter; i++) {
+		struct notification *notif = NULL;
+
+		bpf_probe_read_kernel(&notif, sizeof(notif), &filter->notif);
+		if (notif)
+			every_exit = true;
+		if (bpf_probe_read_kernel(&filter, sizeof(filter), &filter->prev))
+			break;
+	}
+	if (filter)
+		every_exit = true;
+	return 0;
+}
+
+static __always_inline void keep_call(struct state *state, struct pt_regs *regs, __s64 number)
+{
+	state->number = number;
+	state->words[0] = regs->ip;
+	state->words[1] = regs->di;
+	state->words[2] = regs->si;
+	state->words[3] = regs->dx;
+	state->words[4] = regs->r10;
+	state->words[5] = regs->r8;
+	state->words[6] = regs->r9;
+	state->words[7] = regs->bx;
+	state->words[8] = regs->cx;
+	state->words[9] = regs->bp;
+	state->in_call = true;
+}
+
+static __always_inline bool is_kept(struct state *state, struct pt_regs *regs)
+{
+	return state->in_call && state->number == (__s64)regs->orig_ax && state->words[0] == regs->ip &&
+	       state->words[1] == regs->di && state->words[2] == regs->si && state->words[3] == regs->dx &&
+	       state->words[4] == regs->r10 && state->words[5] == regs->r8 && state->words[6] == regs->r9 &&
+	       state->words[7] == regs->bx && state->words[8] == regs->cx && state->words[9] == regs->bp;
+}
+
+/* That the same call was let through before says nothing: whoever decides may be another one since. */
+static __always_inline bool is_doubtful(struct task_struct *task, struct state *state)
+{
+	return task->seccomp.mode >= 2 && !state->end_is_seen &&
+	       (task->ptrace || task->seccomp.filter != state->filter);
+}
+
 SEC("tp_btf/sys_enter")
 int sys_enter(__u64 *ctx)
 {
@@ -340,11 +418,15 @@ int sys_enter(__u64 *ctx)
 
 	if (!state)
 		return 0;
-	state->number = (__s64)ctx[1];
-	state->in_call = true;
+	keep_call(state, (struct pt_regs *)ctx[0], (__s64)ctx[1]);
 	state->xfsz = false;
 	state->module = MODULE_NONE;
 	state->asked_count = 0;
+	if (task->seccomp.filter != state->filter)
+		look_at_filters();
+	if (task->ptrace)
+		every_exit = true;
+	state->end_is_seen = every_exit;
 	return 0;
 }
 
@@ -387,33 +469,6 @@ int capable_exit(__u64 *ctx)
 	if ((int)ctx[4] != 0)
 		remember(bpf_get_current_task_btf(), (const struct cred *)ctx[0], (struct user_namespace *)ctx[1],
 			 (int)ctx[2], (__u32)ctx[3] & CAP_OPT_NOAUDIT);
-	return 0;
-}
-
-/* signal_generate(sig, info, task, group, result): a filter's SIGSYS is raised by the task itself. */
-SEC("tp_btf/signal_generate")
-int signal_generate(__u64 *ctx)
-{
-	struct kernel_siginfo *info;
-	struct state *state;
-	int code = 0;
-
-	if ((int)ctx[0] == SIGXFSZ) {
-		state = traced(bpf_get_current_task_btf(), false);
-		if (state)
-			state->xfsz = state->in_call;
-		return 0;
-	}
-	if ((int)ctx[0] != SIGSYS)
-		return 0;
-	/* 0 and 1 stand for signals without more to say; the verifier of 6.12 knows that and takes it for no pointer. */
-	info = (struct kernel_siginfo *)ctx[1];
-	bpf_probe_read_kernel(&code, sizeof(code), &info->si_code);
-	if (code != SYS_SECCOMP)
-		return 0;
-	state = traced(bpf_get_current_task_btf(), true);
-	if (state)
-		state->sigsys = true;
 	return 0;
 }
 
@@ -583,6 +638,53 @@ __attribute__((noinline)) int tell(__s64 ret, __u32 flags)
 	return 0;
 }
 
+/* signal_generate(sig, info, task, group, result): a filter's SIGSYS is raised by the task itself. */
+SEC("tp_btf/signal_generate")
+int signal_generate(__u64 *ctx)
+{
+	struct kernel_siginfo *info;
+	struct task_struct *task;
+	struct pt_regs *regs;
+	struct state *state;
+	__u32 flags = FLAG_SIGSYS;
+	int code = 0;
+
+	if ((int)ctx[0] == SIGXFSZ) {
+		state = traced(bpf_get_current_task_btf(), false);
+		if (state)
+			state->xfsz = state->in_call;
+		return 0;
+	}
+	if ((int)ctx[0] != SIGSYS)
+		return 0;
+	/* 0 and 1 stand for signals without more to say; the verifier of 6.12 knows that and takes it for no pointer. */
+	info = (struct kernel_siginfo *)ctx[1];
+	bpf_probe_read_kernel(&code, sizeof(code), &info->si_code);
+	if (code != SYS_SECCOMP)
+		return 0;
+	task = bpf_get_current_task_btf();
+	state = traced(task, true);
+	if (!state)
+		return 0;
+	if (setting(SETTING_FILTERS_ALONE)) {
+		state->sigsys = true;
+		return 0;
+	}
+	/* In a call that was entered it is the task's own doing: rt_sigqueueinfo(2) sends any code to oneself. */
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	if (is_kept(state, regs)) {
+		if (!is_doubtful(task, state))
+			return 0;
+		flags |= FLAG_STALE;
+	}
+	if (task->seccomp.mode == SECCOMP_MODE_DEAD) {
+		flags |= FLAG_KILLED;
+		state->told_death = true;
+	}
+	tell((__s64)regs->orig_ax, flags | (is_compat(task) ? FLAG_COMPAT : 0));
+	return 0;
+}
+
 /* fork, vfork, clone, clone3, unshare, execve, execveat; mlock, mlockall, mlock2; timer_create, rt_sigqueueinfo, rt_tgsigqueueinfo. */
 static __always_inline bool may_meet_limit(__s64 number)
 {
@@ -625,62 +727,107 @@ static __always_inline bool may_be_refusal(struct state *state, __s64 number, __
 	return false;
 }
 
+/* What a call returned, of 32 bits under the i386 table. */
+static __always_inline __s64 returned(__s64 ret, bool compat)
+{
+	return compat && (ret < 0 || ret > 0x7fffffff) ? (__s64)(__s32)ret : ret;
+}
+
 SEC("tp_btf/sys_exit")
 int sys_exit(__u64 *ctx)
 {
 	struct pt_regs *regs = (struct pt_regs *)ctx[0];
 	__s64 ret = (__s64)ctx[1];
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct state *state = traced(task, true);
-	bool first, entered, stale, sigsys;
+	bool first, entered, doubtful;
+	struct task_struct *task;
+	struct state *state;
 	__u32 flags = 0;
 	__s64 number;
 
+	/* Nearly every call ends here. The return of fork in the new task does, too: it is 0. */
+	if ((__u32)ret < FIRST_ERROR && !every_exit)
+		return 0;
+	task = bpf_get_current_task_btf();
+	state = traced(task, true);
 	if (!state)
 		return 0;
 	number = (__s64)regs->orig_ax;
 	first = !state->seen && !state->in_call;
-	entered = state->in_call && state->number == number;
-	stale = state->in_call && !entered;
-	sigsys = state->sigsys;
+	entered = is_kept(state, regs);
+	doubtful = entered && is_doubtful(task, state);
 	state->seen = true;
 	state->in_call = false;
-	state->sigsys = false;
 	if (number < 0)
 		return 0; /* rt_sigreturn, and calls that a tracer took back */
-	if (is_compat(task)) {
+	if (is_compat(task))
 		flags |= FLAG_COMPAT;
-		if (ret < 0 || ret > 0x7fffffff)
-			ret = (__s64)(__s32)ret;
-	}
-	if (entered) {
-		if (ret >= 0 || !may_be_refusal(state, number, ret, flags & FLAG_COMPAT))
+	ret = returned(ret, flags & FLAG_COMPAT);
+	if (ret >= 0)
+		return 0;
+	if (entered && !doubtful) {
+		if (!may_be_refusal(state, number, ret, flags & FLAG_COMPAT))
 			return 0;
 		tell(ret, flags | FLAG_ENTERED);
 		return 0;
 	}
-	/* No enter: a filter, if the task has one and a new task's return from fork is ruled out. */
+	/* No enter: a filter, if the task has one. */
 	if (task->seccomp.mode < 2)
 		return 0;
-	if (first) {
-		if (task->start_boottime >= attached_boot_ns)
-			return 0;
-		flags |= FLAG_OLDER;
-	}
-	if (stale)
+	if (task->seccomp.filter != state->filter)
+		look_at_filters();
+	if (task->ptrace)
+		every_exit = true;
+	if (doubtful)
 		flags |= FLAG_STALE;
-	if (sigsys)
-		flags |= FLAG_SIGSYS;
-	if (task->seccomp.mode == SECCOMP_MODE_DEAD) {
-		flags |= FLAG_KILLED;
-		state->told_death = true;
-	} else if (ret >= 0 && !sigsys) {
-		return 0;
-	}
+	if (first && task->start_boottime < attached_boot_ns)
+		flags |= FLAG_OLDER;
 	flags |= bitmap_flags(task, number, flags & FLAG_COMPAT);
-	if ((flags & FLAG_ALWAYS_ALLOWED) && !(flags & (FLAG_SIGSYS | FLAG_KILLED)))
+	if (flags & FLAG_ALWAYS_ALLOWED)
 		return 0;
 	tell(ret, flags);
+	return 0;
+}
+
+/*
+ * Whether a filter lets a call through, without the tracepoints of calls: -1 for one that is not made. What it returns, or
+ * the signal, was decided by then.
+ */
+SEC("fexit/__secure_computing")
+int refused(__u64 *ctx)
+{
+	struct task_struct *task;
+	struct pt_regs *regs;
+	struct state *state;
+	__u64 verdict = 0;
+	__u32 flags = 0;
+	bool sigsys;
+	__s64 ret;
+
+	bpf_get_func_ret(ctx, &verdict);
+	if ((__s32)verdict != -1)
+		return 0;
+	task = bpf_get_current_task_btf();
+	state = traced(task, true);
+	if (!state)
+		return 0;
+	sigsys = state->sigsys;
+	state->sigsys = false;
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	if ((__s64)regs->orig_ax < 0)
+		return 0; /* a tracer took the call back */
+	if (is_compat(task))
+		flags |= FLAG_COMPAT;
+	ret = returned((__s64)regs->ax, flags & FLAG_COMPAT);
+	if (task->seccomp.mode == SECCOMP_MODE_DEAD) {
+		flags |= FLAG_KILLED | FLAG_SIGSYS;
+		state->told_death = true;
+	} else if (ret >= 0) {
+		/* Of a call that traps the number is put back. */
+		if (!sigsys || ret != (__s64)regs->orig_ax)
+			return 0;
+		flags |= FLAG_SIGSYS;
+	}
+	tell(ret, flags | bitmap_flags(task, (__s64)regs->orig_ax, flags & FLAG_COMPAT));
 	return 0;
 }
 

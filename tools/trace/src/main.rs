@@ -16,7 +16,7 @@ use plim_tools_common::target::{TargetName, find_live};
 use plim_trace::cause::Kind;
 use plim_trace::options;
 use plim_trace::report::{Format, Report, Wanted};
-use plim_trace::tracer::Missed;
+use plim_trace::tracer::{Missed, Scope};
 use plim_trace::watch::Watch;
 
 const NAME: &str = "plim-trace";
@@ -57,6 +57,12 @@ struct Args {
     /// Only refusals of these kinds: seccomp, capability, lsm, permission, namespace, limit, unknown
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = options::kind)]
     cause: Vec<Kind>,
+    /// Only what seccomp filters refuse, at no cost to processes that have none
+    ///
+    /// Needs a kernel that allows fexit programs. Chosen by itself where --cause asks for seccomp alone and the kernel
+    /// allows it. Refusals for other reasons (capabilities, files, limits, security modules) are not looked at.
+    #[arg(long, conflicts_with = "command")]
+    light: bool,
     /// Only these system calls
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = options::syscall)]
     syscall: Vec<String>,
@@ -96,6 +102,10 @@ fn run(args: Args) -> Result<u8> {
     if !args.command.is_empty() {
         return Err(run_command(&args));
     }
+    anyhow::ensure!(
+        !args.light || args.cause.iter().all(|kind| *kind == Kind::Seccomp),
+        "--light sees what seccomp filters refuse and nothing else: --cause can name seccomp alone"
+    );
     let mut selected = Vec::new();
     let mut status = exit::CLEAN;
     if args.all {
@@ -110,12 +120,17 @@ fn run(args: Args) -> Result<u8> {
     for word in &args.targets {
         selected.push(find_live(&TargetName::parse(word)?)?);
     }
-    let mut watch = Watch::new().or_status(exit::UNOBSERVABLE)?;
+    let watch = if args.light { Watch::new(Scope::Filters) } else { Watch::for_causes(&args.cause) };
+    let mut watch = watch.or_status(exit::UNOBSERVABLE)?;
     watch.times = args.times;
     for target in &selected {
         watch.add(target, true, None).or_status(exit::UNOBSERVABLE)?;
     }
-    if !watch.sees_capabilities() {
+    if watch.scope() == Scope::Filters {
+        if args.cause.is_empty() {
+            note(&args, "only what filters refuse is looked at; refusals for other reasons are not seen")?;
+        }
+    } else if !watch.sees_capabilities() {
         status = exit::UNOBSERVABLE;
         note(&args, "this kernel shows no refused capabilities: such a refusal is unknown")?;
     }

@@ -199,9 +199,14 @@ impl<W: Write> Report<W> {
         // Of equal counts the first told comes first.
         let mut groups = std::mem::take(&mut self.groups);
         groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-        let missed = json!({
+        let filters_alone = missed.filters_alone;
+        let mut missed = json!({
             "lost": missed.lost, "skipped_runs": missed.skipped_runs, "left_out": self.left_out
         });
+        if filters_alone {
+            let others = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Seccomp);
+            missed["kinds"] = others.map(Kind::as_str).collect();
+        }
         match (self.format, self.summary) {
             (Format::Json, true) => {
                 let document = json!({"format": FORMAT, "groups": groups, "missed": missed});

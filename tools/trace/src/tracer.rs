@@ -16,10 +16,12 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tr
 const I386_ROWS: u32 = 1024;
 /// Slots in the map `targets`.
 pub const MOST_TARGETS: u32 = 1024;
-/// Keys of the map `settings`.
-const GENERATION: u32 = 0;
-const HOST: u32 = 1;
-const CGROUPS: u32 = 2;
+/// Places in the programs' `settings`.
+const GENERATION: usize = 0;
+const HOST: usize = 1;
+const CGROUPS: usize = 2;
+const FILTERS_ALONE: usize = 3;
+const SETTINGS: usize = 4;
 /// Pointers of these names are NUL-terminated strings.
 const STRINGS: [&str; 15] = [
     "filename",
@@ -111,17 +113,39 @@ pub enum CapabilityProbe {
     None,
 }
 
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every refusal, by the tracepoints that each call of each process passes.
+    Everything,
+    /// What filters refuse, and nothing else: by a program behind the kernel's own question to them (fexit on
+    /// `__secure_computing`), which calls of processes without a filter never come to.
+    Filters,
+}
+
+impl Scope {
+    /// The programs, in the order in which they are attached: what ends a call last, so that no end is seen whose
+    /// beginning, capabilities or signal were not.
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Scope::Everything => &["signal_generate", "ended", "executed", "sys_enter", "sys_exit"],
+            Scope::Filters => &["signal_generate", "ended", "executed", "refused"],
+        }
+    }
+}
+
 /// The programs, loaded. Dropping it detaches them.
 pub struct Tracer {
     ebpf: Ebpf,
+    scope: Scope,
     attached: Vec<&'static str>,
     ring: RingBuf<MapData>,
     namespaces: HashMap<MapData, u32, u32>,
     cgroups: HashMap<MapData, u64, u32>,
     targets: Array<MapData, [u32; 2]>,
-    settings: Array<MapData, u32>,
+    settings: Array<MapData, [u32; SETTINGS]>,
+    values: [u32; SETTINGS],
     lost: PerCpuArray<MapData, u64>,
-    generation: u32,
     slots: u32,
     capabilities: CapabilityProbe,
 }
@@ -139,6 +163,8 @@ pub struct Missed {
     pub lost: u64,
     /// Program runs that the kernel skipped because one was running on the processor.
     pub skipped_runs: u64,
+    /// [`Scope::Filters`]: refusals for other reasons were not looked at.
+    pub filters_alone: bool,
 }
 
 impl Tracer {
@@ -146,7 +172,7 @@ impl Tracer {
     ///
     /// # Errors
     /// The privilege or kernel feature that is missing, or what the verifier said.
-    pub fn load() -> Result<Tracer, TracerError> {
+    pub fn load(scope: Scope) -> Result<Tracer, TracerError> {
         may_trace()?;
         // Without BTF the loader would leave the offsets of the machine that compiled the programs in them.
         let btf = Btf::from_sys_fs().map_err(|error| {
@@ -161,13 +187,21 @@ impl Tracer {
             .load(OBJECT)
             .map_err(step("make the maps (needs Linux 5.15)"))?;
         let mut capabilities = CapabilityProbe::Tracepoint;
-        for name in ["signal_generate", "ended", "executed", "sys_enter", "sys_exit"] {
+        // First, as some kernels refuse it.
+        if scope == Scope::Filters {
+            fexit(&mut ebpf, "refused")?
+                .load("__secure_computing", &btf)
+                .map_err(step("load a program behind __secure_computing (fexit)"))?;
+        }
+        for name in scope.programs().iter().filter(|name| **name != "refused") {
             tracepoint(&mut ebpf, name)?
                 .load(tracepoint_of(name), &btf)
                 .map_err(step(format!("load {name}")))?;
         }
-        if tracepoint(&mut ebpf, "capable")?.load("cap_capable", &btf).is_err() {
-            capabilities = match fexit(&mut ebpf)?.load("cap_capable", &btf) {
+        if scope == Scope::Filters {
+            capabilities = CapabilityProbe::None;
+        } else if tracepoint(&mut ebpf, "capable")?.load("cap_capable", &btf).is_err() {
+            capabilities = match fexit(&mut ebpf, "capable_exit")?.load("cap_capable", &btf) {
                 Ok(()) => CapabilityProbe::Fexit,
                 Err(_) => CapabilityProbe::None,
             };
@@ -180,20 +214,30 @@ impl Tracer {
         for (row, places) in string_arguments() {
             strings.set(row, places, 0).map_err(step("fill the map strings"))?;
         }
+        let mut settings = Array::try_from(map(&mut ebpf, ".data")?).map_err(step("open the settings"))?;
+        let mut values = [0; SETTINGS];
+        values[FILTERS_ALONE] = u32::from(scope == Scope::Filters);
+        settings.set(0, values, 0).map_err(step("write the settings"))?;
         Ok(Tracer {
+            scope,
             ring: RingBuf::try_from(map(&mut ebpf, "ring")?).map_err(step("open the map ring"))?,
             namespaces: HashMap::try_from(map(&mut ebpf, "namespaces")?)
                 .map_err(step("open the map namespaces"))?,
             cgroups: HashMap::try_from(map(&mut ebpf, "cgroups")?).map_err(step("open the map cgroups"))?,
             targets: Array::try_from(map(&mut ebpf, "targets")?).map_err(step("open the map targets"))?,
-            settings: Array::try_from(map(&mut ebpf, "settings")?).map_err(step("open the map settings"))?,
+            settings,
+            values,
             lost: PerCpuArray::try_from(map(&mut ebpf, "lost")?).map_err(step("open the map lost"))?,
             ebpf,
             attached: Vec::new(),
-            generation: 0,
             slots: 0,
             capabilities,
         })
+    }
+
+    /// What is looked at.
+    pub fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// How refused capabilities are seen.
@@ -218,19 +262,19 @@ impl Tracer {
             }
             Identity::Cgroup { id, unified } => {
                 self.cgroups.insert(id, slot, 0).map_err(step(STEP))?;
-                self.settings.set(CGROUPS, if unified { 1 } else { 2 }, 0).map_err(step(STEP))?;
+                self.values[CGROUPS] = if unified { 1 } else { 2 };
             }
         }
         if !matches!(identity, Identity::PidNamespace(inode) if inode != FIRST_PID_NAMESPACE) {
-            self.settings.set(HOST, 1, 0).map_err(step(STEP))?;
+            self.values[HOST] = 1;
         }
-        self.generation += 1;
-        self.settings.set(GENERATION, self.generation, 0).map_err(step(STEP))?;
+        self.values[GENERATION] += 1;
+        self.settings.set(0, self.values, 0).map_err(step(STEP))?;
         self.slots += 1;
         Ok(slot)
     }
 
-    /// Attaches the programs: the exits last, so that none is seen whose enter, capabilities or signal were not.
+    /// Attaches the programs.
     ///
     /// # Errors
     /// The kernel refuses; what was attached is detached again.
@@ -240,10 +284,9 @@ impl Tracer {
             CapabilityProbe::Fexit => Some("capable_exit"),
             CapabilityProbe::None => None,
         };
-        let order = ["signal_generate", "ended", "executed", "sys_enter", "sys_exit"];
-        for name in capable.into_iter().chain(order) {
-            let attached = if name == "capable_exit" {
-                fexit(&mut self.ebpf)?.attach().map(drop)
+        for name in capable.into_iter().chain(self.scope.programs().iter().copied()) {
+            let attached = if matches!(name, "capable_exit" | "refused") {
+                fexit(&mut self.ebpf, name)?.attach().map(drop)
             } else {
                 tracepoint(&mut self.ebpf, name)?.attach().map(drop)
             };
@@ -302,7 +345,7 @@ impl Tracer {
                 line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default()
             })
             .sum();
-        Missed { lost, skipped_runs }
+        Missed { lost, skipped_runs, filters_alone: self.scope == Scope::Filters }
     }
 }
 
@@ -345,10 +388,10 @@ fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoin
         .ok_or_else(|| TracerError::Kernel(format!("the object has no tracepoint program {name}")))
 }
 
-fn fexit(ebpf: &mut Ebpf) -> Result<&mut FExit, TracerError> {
-    ebpf.program_mut("capable_exit")
+fn fexit<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit, TracerError> {
+    ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
-        .ok_or_else(|| TracerError::Kernel("the object has no program capable_exit".to_owned()))
+        .ok_or_else(|| TracerError::Kernel(format!("the object has no fexit program {name}")))
 }
 
 /// The rows of the map `strings`: which arguments of which call are strings.

@@ -13,7 +13,7 @@ use crate::cause::{self, Kind, Known};
 use crate::denial::Denial;
 use crate::event::{self, Event, flag};
 use crate::target::{self, STALE, Target};
-use crate::tracer::{CapabilityProbe, Missed, Tracer};
+use crate::tracer::{CapabilityProbe, Missed, Scope, Tracer};
 use crate::{decode, identity, remedy, rule};
 
 /// Calls whose judgement is kept; then all of them are forgotten, so that no container fills the memory.
@@ -77,12 +77,27 @@ impl std::fmt::Debug for Watch {
 }
 
 impl Watch {
+    /// Loads the tracer. Where refusals of filters alone are wanted, and the kernel can show them without the tracepoints
+    /// that every call passes, it is that one: it tells the same of them.
+    ///
+    /// # Errors
+    /// [`crate::tracer::TracerError`].
+    pub fn for_causes(wanted: &[Kind]) -> Result<Watch> {
+        if !wanted.is_empty()
+            && wanted.iter().all(|kind| *kind == Kind::Seccomp)
+            && let Ok(watch) = Watch::new(Scope::Filters)
+        {
+            return Ok(watch);
+        }
+        Watch::new(Scope::Everything)
+    }
+
     /// Loads the tracer.
     ///
     /// # Errors
     /// [`crate::tracer::TracerError`].
-    pub fn new() -> Result<Watch> {
-        let tracer = Tracer::load()?;
+    pub fn new(scope: Scope) -> Result<Watch> {
+        let tracer = Tracer::load(scope)?;
         let modules = match plim_observe::security_modules() {
             Observed::Present(modules) => modules,
             Observed::Absent | Observed::Unknown(_) => Vec::new(),
@@ -117,6 +132,11 @@ impl Watch {
     /// [`crate::tracer::TracerError`].
     pub fn attach(&mut self) -> Result<()> {
         Ok(self.tracer.attach()?)
+    }
+
+    /// What is looked at.
+    pub fn scope(&self) -> Scope {
+        self.tracer.scope()
     }
 
     /// Whether refused capabilities are seen on this kernel.
@@ -213,6 +233,10 @@ impl Watch {
             file: file.as_ref(),
             silent_modules: &self.silent_modules,
             descriptors_used_up,
+            // Asked of the kernel only where the answer matters.
+            skipped_runs: filters.is_none()
+                && !event.has(flag::ENTERED)
+                && self.tracer.missed().skipped_runs > 0,
         };
         let mut cause = cause::judge(event, &known)?;
         let arch = cause::arch(event);

@@ -104,6 +104,8 @@ pub struct Known<'a> {
     pub file: Option<&'a FileFacts>,
     /// Security modules that refuse without a trace here (`apparmor`, `selinux`, …).
     pub silent_modules: &'a [String],
+    /// The kernel skipped runs of the programs: any enter may be missing.
+    pub skipped_runs: bool,
     /// The process has as many descriptors as it may; `None` when it is gone.
     pub descriptors_used_up: Option<bool>,
 }

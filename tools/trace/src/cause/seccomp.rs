@@ -13,7 +13,7 @@ pub(super) fn not_entered(event: &Event, known: &Known<'_>) -> Option<Cause> {
         None => format!("{action}: the call was not made"),
     };
     // A tracer may answer for the kernel, an enter may have been missed: then only the filter's own decision counts.
-    let certain = !event.has(flag::PTRACED) && !event.has(flag::STALE);
+    let certain = !event.has(flag::PTRACED) && !event.has(flag::STALE) && !known.skipped_runs;
     let refused = matches!(errno, Some(e) if e.number() == 1 || e.number() == 13);
     let Some(filters) = known.filters else {
         if event.has(flag::KILLED | flag::SIGSYS) || (certain && event.has(flag::BITMAP)) {
@@ -27,6 +27,11 @@ pub(super) fn not_entered(event: &Event, known: &Known<'_>) -> Option<Cause> {
         let why = "the kernel was not seen to enter the call, and the task's filters could not be read";
         return refused.then(|| Cause::new(Kind::Unknown, why));
     };
+    if event.has(flag::STALE) && !event.has(flag::KILLED | flag::SIGSYS) {
+        let why = "this call was let through when it was made last, and while it was made now its filters changed or a \
+                   tracer came";
+        return refused.then(|| Cause::new(Kind::Unknown, why));
+    }
     let action = decision(event, filters);
     let seccomp = |detail: String| Some(Cause::new(Kind::Seccomp, detail));
     match action {

@@ -252,6 +252,7 @@ fn filters_are_asked_themselves() {
         ("traced, and the filter's errno", errno(1), exit(-1, BITMAP | flag::PTRACED), Some(Kind::Seccomp)),
         ("allowed, traced", Action::Allow, exit(-1, BITMAP | flag::PTRACED), Some(Kind::Unknown)),
         ("allowed, its enter was missed", Action::Allow, exit(-1, BITMAP | flag::STALE), Some(Kind::Unknown)),
+        ("refused now, let through before", errno(1), exit(-1, BITMAP | flag::STALE), Some(Kind::Unknown)),
         ("allowed, and no refusal", Action::Allow, exit(-11, BITMAP | flag::STALE), None),
         ("allowed, the tracer came in between", Action::Allow, exit(-110, BITMAP | flag::OLDER), None),
         (
@@ -292,6 +293,16 @@ fn without_the_filters_only_what_is_certain_is_told() {
     ] {
         assert_eq!(judge(&event, &seen()).map(|cause| cause.kind), expected, "{what}");
     }
+}
+
+#[test]
+fn where_the_kernel_skipped_runs_an_exit_alone_proves_nothing() {
+    let event = with(event("socket"), |event| (event.ret, event.flags) = (-1, BITMAP));
+    let known = Known { skipped_runs: true, ..seen() };
+    assert_eq!(judge(&event, &known).map(|cause| cause.kind), Some(Kind::Unknown));
+    let filters = filter(Action::Errno(Errno::from_number(1).expect("an errno")));
+    let known = Known { filters: Some(&filters), ..known };
+    assert_eq!(judge(&event, &known).map(|cause| cause.kind), Some(Kind::Seccomp));
 }
 
 #[test]

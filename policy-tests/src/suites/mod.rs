@@ -12,6 +12,7 @@ pub mod hostile;
 pub mod inspect;
 pub mod isolation;
 pub mod lifecycle;
+pub mod lock;
 pub mod seccomp_live;
 pub mod trace;
 pub mod verify;
@@ -36,6 +37,7 @@ pub const ALL: &[Suite] = &[
     exercise::SUITE,
     trace::SUITE,
     verify::SUITE,
+    lock::SUITE,
     docker::SUITE,
     cleanup::SUITE,
 ];

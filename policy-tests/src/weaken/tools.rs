@@ -11,9 +11,11 @@ impl Weakening {
         let mut asked: Vec<String> = args.iter().map(|&word| word.to_owned()).collect();
         // The tools take their targets last.
         match (self, tool, asked.as_mut_slice()) {
-            (Weakening::DiffBlind, "plim-diff", [.., first, second]) => second.clone_from(first),
+            (Weakening::DiffBlind, "plim-diff" | "plim-lock", [.., first, second]) => {
+                second.clone_from(first)
+            }
             (Weakening::DiffElsewhere, "plim-diff", [.., second])
-            | (Weakening::InspectElsewhere, "plim-inspect" | "plim-trace", [.., second]) => {
+            | (Weakening::InspectElsewhere, "plim-inspect" | "plim-trace" | "plim-check", [.., second]) => {
                 "self".clone_into(second)
             }
             _ => {}

@@ -38,6 +38,10 @@ fn middle() -> Value {
         json = with(json, &format!("/capabilities/{set}"), caps.clone());
     }
     json = with(json, "/devices/cgroup_rules", json!(["c 1:3 rwm", "c 5:0 rwm"]));
+    json = with(json, "/mounts/3/super_options", json!(["rw", "size=1024k"]));
+    json = with(json, "/sysctls/kernel.msgmax", json!("8192"));
+    json = with(json, "/sysctls/net.ipv4.ip_unprivileged_port_start", json!("1024"));
+    json = with(json, "/sysctls/net.ipv4.ping_group_range", json!("1 0"));
     json
 }
 
@@ -117,6 +121,13 @@ fn growths() -> Vec<(&'static str, Value, &'static str)> {
         ("/rlimits/RLIMIT_NOFILE/hard", json!(1_048_576), "K009"),
         ("/rlimits/RLIMIT_CORE/soft", json!("max"), "K009"),
         ("/sysctls/net.ipv4.ip_forward", json!("1"), "K010"),
+        ("/sysctls/kernel.msgmax", json!("65536"), "K010"),
+        ("/sysctls/net.ipv4.ip_unprivileged_port_start", json!("0"), "K010"),
+        ("/sysctls/net.ipv4.ping_group_range", json!("0 10"), "K010"),
+        ("/cgroup/cpu/period_us", json!(50_000), "K008"),
+        ("/mounts/3/super_options", json!(["rw", "size=2048k"]), "K004"),
+        ("/mounts/3/super_options", json!(["rw"]), "K004"),
+        ("/mounts/3/super_options", json!(["rw", "size=512k", "mode=777"]), "K004"),
     ]
 }
 
@@ -168,6 +179,15 @@ fn others() -> Vec<(&'static str, Value)> {
         ("/cgroup/memory/max_bytes", json!(33_554_432)),
         ("/cgroup/memory/high_bytes", json!(16_777_216)),
         ("/cgroup/cpu/quota_us", json!(25_000)),
+        ("/cgroup/cpu/period_us", json!(200_000)),
+        (
+            "/cgroup/cpu",
+            json!({"quota_us": 25_000, "period_us": 50_000, "effective_millicpus": 500, "shares": null, "weight": 50,
+                "cpuset_cpus": "0-1", "effective_cpuset_cpus": "0-1", "cpuset_mems": "0", "levels": []}),
+        ),
+        ("/mounts/3/super_options", json!(["rw", "size=512k"])),
+        ("/sysctls/kernel.msgmax", json!("1024")),
+        ("/sysctls/net.ipv4.ip_unprivileged_port_start", json!("2000")),
         ("/cgroup/cpu/cpuset_cpus", json!("0")),
         ("/cgroup/cpu/weight", json!(10)),
         ("/cgroup/pids/max", json!(10)),
@@ -202,6 +222,26 @@ fn shrinking_and_standing_still_pass() {
         let now = live(with(middle(), pointer, value.clone()), default_filter());
         assert_eq!(grown(&base, &now), [], "{pointer} {value}");
     }
+}
+
+#[test]
+fn new_ways_out_are_findings_of_their_own() {
+    let base = live(middle(), default_filter());
+    let text = locked(&base).write();
+    assert!(text.contains("    findings: []\n"), "{text}");
+    let socket = json!({"path": "/run/docker.sock", "engine": "docker"});
+    let open = || live(with(middle(), "/engine_sockets/-", socket.clone()), default_filter());
+    let found = grown(&base, &open());
+    let finding = found.iter().find(|(rule, ..)| rule == "PLIM-K012").expect("a new way out");
+    assert!(finding.2[0].starts_with("PLIM-E010 the control socket of docker"), "{found:?}");
+    // What was locked with it passes, and what is gone is offered.
+    assert_eq!(grown(&open(), &open()), []);
+    assert_eq!(check(&locked(&open()), "plim.lock", std::slice::from_ref(&base)).shrunk, ["docker:web"]);
+    // A lock file of before findings were locked says nothing of them.
+    let older = Lock::read(&text.replace("    findings: []\n", ""), "plim.lock").unwrap();
+    let rules: Vec<String> =
+        check(&older, "plim.lock", &[open()]).findings.into_iter().map(|f| f.rule).collect();
+    assert_eq!(rules, ["PLIM-K004"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use plim_model::{Observed, Snapshot};
 use plim_seccomp::bpf::Program;
 use serde_json::{Value, json};
 
+use super::order::effect;
 use super::{Lock, base64, declared, entry, key};
 use crate::finding::{Finding, Outcome, Severity, Where};
 use crate::judge::{Subject, growth};
@@ -256,12 +257,11 @@ fn live(old: &Value, now: &Value, subject: &Subject) -> BTreeMap<Option<Area>, F
     let diff = compare(&before, &after, &everything, none);
     for change in &diff.changes {
         let found = areas.entry(Some(change.area)).or_default();
-        match change.effect {
-            Effect::More => found.grown.push(told(change)),
-            Effect::Less => found.less = true,
-            // Not known to be less; a place in memory gives nothing of the host.
-            Effect::Other if !harmless(change) => found.grown.push(told(change)),
-            Effect::Other => {}
+        match effect(change, old, now) {
+            Some(Effect::Less) => found.less = true,
+            // What is not known to be less is more.
+            Some(Effect::More | Effect::Other) => found.grown.push(told(change)),
+            None => {}
         }
     }
     for fact in &diff.unknown {
@@ -293,19 +293,6 @@ fn seccomp(old: &Value, now: &Value, subject: &Subject, found: &mut Found) {
 fn digests(entry: &Value) -> Option<Vec<String>> {
     let filters = entry["seccomp"]["filters"].as_array()?;
     filters.iter().map(|filter| filter["sha256"].as_str().map(str::to_owned)).collect()
-}
-
-/// A tmpfs that came or went, the order of the kernel's modules.
-fn harmless(change: &Change) -> bool {
-    let memory = |value: &Value| value["fs_type"] == "tmpfs" || value["fs_type"] == "ramfs";
-    match change.area {
-        Area::Mounts => {
-            (change.before.is_null() && memory(&change.after))
-                || (change.after.is_null() && memory(&change.before))
-        }
-        Area::Lsm => change.path == "/lsm/active",
-        _ => false,
-    }
 }
 
 fn told(change: &Change) -> String {

@@ -7,6 +7,7 @@ mod base64;
 mod compare;
 mod declared;
 mod entry;
+mod order;
 mod write;
 
 use std::collections::BTreeMap;

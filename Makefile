@@ -61,7 +61,7 @@ prove: ## what `make test` proves, at full length: each promise broken on purpos
 lint: ## formatting, clippy, shellcheck, cargo-deny
 	@policy-tests/setup/lint.sh
 
-bench: ## measure the start of a container beside bare calls and runc, and filters beside libseccomp
+bench: ## measure the start of a container beside bare calls and runc, filters beside libseccomp, tracing beside empty programs
 	@policy-tests/setup/setup.sh test
 	@$(MAKE) release
 	@PATH="$$(realpath "$$($(MAKE) -s where)"):$$PATH" plim-bench $(ARGS)

@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod bench_seccomp;
+pub mod bench_trace;
 pub mod cli;
 pub mod expect;
 pub mod host;

@@ -1,5 +1,5 @@
-//! `plim-bench [--rounds N] [--check] [--bin DIR] [--format table|json] [--only start|seccomp]`: what starting a container and what a
-//! filter costs, beside their peers.
+//! `plim-bench [--rounds N] [--check] [--bin DIR] [--format table|json] [--only start|seccomp|trace]`: what starting a container,
+//! a filter and a tracer cost, beside their peers.
 //!
 //! Every contestant starts a static `true` in the same root file system, in interleaved rounds; the table tells medians and
 //! ratios. `--check` ends with 1 when a promised ratio does not hold. Needs root; build everything with `--release`.
@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail, ensure};
 use plim_policy_tests::bench::Contestant;
 use plim_policy_tests::bench_seccomp::{self, Claim};
+use plim_policy_tests::bench_trace;
 use plim_policy_tests::cli::which;
 use plim_policy_tests::spec::Case;
 use serde_json::{Value, json};
@@ -46,7 +47,8 @@ fn run() -> Result<bool> {
             "--only" => match value()?.as_str() {
                 "start" => only = Some(Part::Start),
                 "seccomp" => only = Some(Part::Seccomp),
-                other => bail!("--only {other:?}: expected start or seccomp"),
+                "trace" => only = Some(Part::Trace),
+                other => bail!("--only {other:?}: expected start, seccomp or trace"),
             },
             other => bail!("unknown argument {other:?}"),
         }
@@ -55,17 +57,22 @@ fn run() -> Result<bool> {
     ensure!(rounds > 0, "--rounds must be at least 1");
     // Filters first: what memory their tools take is asked of all children that ended.
     let filters = match only {
-        Some(Part::Start) => Vec::new(),
+        Some(Part::Start | Part::Trace) => Vec::new(),
         _ => bench_seccomp::claims(&bin, rounds)?,
     };
-    let filters_hold = filters.iter().all(Claim::holds);
+    let traced = match only {
+        Some(Part::Start | Part::Seccomp) => Vec::new(),
+        _ => bench_trace::claims(&bin, rounds)?,
+    };
+    let filters_hold = filters.iter().chain(&traced).all(Claim::holds);
     let mut out = std::io::stdout().lock();
-    if only == Some(Part::Seccomp) {
+    if matches!(only, Some(Part::Seccomp | Part::Trace)) {
         if as_json {
-            let json = json!({"format": "1.0", "rounds": rounds, "filters": filter_rows(&filters), "hold": filters_hold});
+            let json = json!({"format": "1.0", "rounds": rounds, "filters": rows_of(&filters), "trace": rows_of(&traced), "hold": filters_hold});
             writeln!(out, "{json:#}")?;
         } else {
-            print_filters(&mut out, &filters)?;
+            print_claims(&mut out, "filters", &filters)?;
+            print_claims(&mut out, "tracing", &traced)?;
         }
         return Ok(filters_hold || !check);
     }
@@ -108,7 +115,7 @@ fn run() -> Result<bool> {
         writeln!(
             out,
             "{:#}",
-            json!({"format": "1.0", "rounds": rounds, "medians": rows, "claims": claims, "filters": filter_rows(&filters), "hold": holds})
+            json!({"format": "1.0", "rounds": rounds, "medians": rows, "claims": claims, "filters": rows_of(&filters), "trace": rows_of(&traced), "hold": holds})
         )?;
     } else {
         writeln!(
@@ -136,7 +143,10 @@ fn run() -> Result<bool> {
             }
         }
     }
-    print_unless(as_json, &mut out, &filters)?;
+    if !as_json {
+        print_claims(&mut out, "filters", &filters)?;
+        print_claims(&mut out, "tracing", &traced)?;
+    }
     Ok(holds || !check)
 }
 
@@ -145,15 +155,14 @@ fn run() -> Result<bool> {
 enum Part {
     Start,
     Seccomp,
+    Trace,
 }
 
-fn print_unless(as_json: bool, out: &mut impl Write, filters: &[Claim]) -> Result<()> {
-    if as_json || filters.is_empty() { Ok(()) } else { print_filters(out, filters) }
-}
-
-fn print_filters(out: &mut impl Write, filters: &[Claim]) -> Result<()> {
-    writeln!(out, "{:64} {:>9} {:>9}", "filters", "measured", "at most")?;
-    for claim in filters {
+fn print_claims(out: &mut impl Write, title: &str, claims: &[Claim]) -> Result<()> {
+    if !claims.is_empty() {
+        writeln!(out, "{title:64} {:>9} {:>9}", "measured", "at most")?;
+    }
+    for claim in claims {
         let value = claim.value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.3}"));
         let word = if claim.holds() { "holds" } else { "DOES NOT HOLD" };
         let detail = if claim.detail.is_empty() { String::new() } else { format!(" ({})", claim.detail) };
@@ -162,13 +171,13 @@ fn print_filters(out: &mut impl Write, filters: &[Claim]) -> Result<()> {
     Ok(())
 }
 
-fn filter_rows(filters: &[Claim]) -> Vec<Value> {
+fn rows_of(claims: &[Claim]) -> Vec<Value> {
     let row = |claim: &Claim| {
         json!({
             "what": claim.what, "at_most": claim.at_most, "value": claim.value, "holds": claim.holds(), "detail": claim.detail,
         })
     };
-    filters.iter().map(row).collect()
+    claims.iter().map(row).collect()
 }
 
 fn as_float(us: u128) -> f64 {

@@ -3,9 +3,12 @@
 //! Each row is one call of the witness (`try`); the trace of a whole container must be exactly the rows' expectations, in
 //! their order.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::bench_trace::flood::flood;
 use crate::{Ctx, Need, Outcome, Suite, Test, Weakening as W};
 
 const NEEDS: &[Need] = &[
@@ -91,6 +94,20 @@ pub const SUITE: Suite = Suite {
             ],
             red_under: &[W::NoSeccomp],
             run: attach,
+        },
+        Test {
+            name: "flood",
+            says: "refusals as fast as they can be made: each is told or counted as lost, in bounded memory, and the tracer ends at once",
+            needs: &[
+                Need::Plim,
+                Need::Built("plim-run"),
+                Need::Built("plim-trace"),
+                Need::Capability(39, "CAP_BPF"),
+                Need::Kernel(5, 15),
+                Need::File("/sys/kernel/btf/vmlinux"),
+            ],
+            red_under: &[W::NoSeccomp],
+            run: flooded,
         },
     ],
 };
@@ -402,5 +419,18 @@ fn attach(ctx: &Ctx) -> Result<()> {
         }
     }
     ensure!(told >= 10, "{told} refusals were told of a storm");
+    Ok(())
+}
+
+fn flooded(ctx: &Ctx) -> Result<()> {
+    let options = ctx.weakening.map_or(&[][..], W::options);
+    let flood = flood(&ctx.bin, options, 2, Duration::from_secs(1), 0)?;
+    ensure!(flood.made > 10_000, "{} refusals are no flood", flood.made);
+    crate::same("told and lost", flood.told + flood.lost, flood.made)?;
+    crate::same("its exit status", flood.status, if flood.lost > 0 { 3 } else { 0 })?;
+    ensure!(flood.memory_bytes < 128 << 20, "the tracer had {} bytes of memory", flood.memory_bytes);
+    ensure!(flood.output_bytes < 64 << 10, "its report has {} bytes", flood.output_bytes);
+    // The ring is read to its end; emulation takes its time.
+    ensure!(flood.stopped_in < Duration::from_secs(10), "it ended after {:?}", flood.stopped_in);
     Ok(())
 }

@@ -8,6 +8,8 @@
 //! hold SECONDS                 says "ready", ends on SIGTERM or when time is up
 //! signals                      says "ready", then each signal by name; ends on SIGTERM
 //! eat-memory BYTES | fork N | burn-cpu MS | exit N | die SIGNAL | echo WORD… | cat | orphans | children
+//! pace                         what calls cost: a line asks, a line answers
+//! flood CALL PROCESSES MS RATE says "ready"; after a line on stdin, refused calls as fast as asked for, counted
 //! leak-fd CMD… | mask-exit CMD… | chatty CMD… | deaf CMD…   broken on purpose, for the tests of the tests
 //! ```
 //! Called as `/…/true` it ends at once with 0: the command that the bench starts.
@@ -15,6 +17,7 @@
 
 mod load;
 mod names;
+mod pace;
 mod probe;
 mod report;
 mod sys;
@@ -46,6 +49,8 @@ fn main() {
             0
         }
         Some("cat") => load::cat(),
+        Some("pace") => pace::pace(),
+        Some("flood") => pace::flood(rest),
         Some("orphans") => load::orphans(rest),
         Some("children") => load::children(),
         Some("leak-fd") => {

@@ -11,6 +11,7 @@
 //! ```
 
 mod assemble;
+pub mod bpf;
 mod cgroup;
 mod deadline;
 mod devices;

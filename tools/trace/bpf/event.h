@@ -122,7 +122,9 @@ enum setting {
 	SETTING_CGROUPS = 2,
 	/* The program `refused` tells what filters refuse, and nothing else is seen. */
 	SETTING_FILTERS_ALONE = 3,
-	SETTINGS = 4,
+	/* When the tracer was about to be attached (CLOCK_BOOTTIME). */
+	SETTING_ATTACHED_BOOT_NS = 4,
+	SETTINGS = 5,
 };
 
 /* The hierarchy in which cgroups are looked for. */

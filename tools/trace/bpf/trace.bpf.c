@@ -6,6 +6,9 @@
  * missed (a task that was in a call when the tracer came, a program run that was skipped) is told by a flag, and an exit
  * whose number the kernel's own bitmap always allows is never told as one.
  *
+ * Only sys_enter reads what it is given as the kernel's types (tp_btf): up to Linux 6.19 the kernel searches all of its types
+ * for each such program that is loaded, some 10 ms.
+ *
  * Both tracepoints are passed by every call of every process, so their programs do little. The exit of a call that did
  * not fail is not looked at: sys_enter keeps all that a filter sees of a call, and a filter decides the same about the
  * same call. So a refused call is never mistaken for an earlier one that was let through, although that one's end was
@@ -43,6 +46,8 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define CGROUP_LEVELS 16
 /* More filters than a task stands on; with more it is treated as if one of them asked a supervisor. */
 #define FILTERS 64
+/* Those beyond look at the task each time. */
+#define PROCESSORS 512
 /* struct upid: a number and a pointer. */
 #define UPID_SIZE 16
 /*
@@ -161,11 +166,21 @@ struct kernel_siginfo {
 };
 PLIM_KERNEL_TYPES_END
 
-/* When the tracer was about to be attached (CLOCK_BOOTTIME). */
-const volatile __u64 attached_boot_ns = 0;
-
 /* By enum setting; written by the reader alone. */
-volatile __u32 settings[SETTINGS] SEC(".data") = {};
+volatile __u64 settings[SETTINGS] SEC(".data") = {};
+
+/*
+ * What each processor found last to be no target's: the registers on the task's kernel stack, and how many tasks had ended
+ * and targets had been added by then. A stack is used again only after a task has ended, and both numbers only grow.
+ */
+struct stranger {
+	__u64 regs;
+	__u64 changes;
+	/* A cache line for each processor. */
+	__u64 zero[6];
+};
+struct stranger strangers[PROCESSORS] = {};
+volatile __u64 tasks_ended = 0;
 
 /*
  * Some task of a target is traced, or asks a supervisor: the same call may be let through once and be refused the next
@@ -180,8 +195,8 @@ struct state {
 	/* The call that was entered last. */
 	__s64 number;
 	__u64 words[CALL_WORDS];
-	/* The filters that the task stood on when they were looked at last. */
-	struct seccomp_filter *filter;
+	/* How many filters the task stood on when they were looked at last: a stack only grows. */
+	__u32 filters;
 	/* That call was not seen to end. */
 	bool in_call;
 	/* Its end is looked at, whatever it returns. */
@@ -260,19 +275,30 @@ struct {
 	__uint(max_entries, 16 << 20);
 } ring SEC(".maps");
 
-static __always_inline __u32 setting(enum setting key)
+static __always_inline __u64 setting(enum setting key)
 {
 	return settings[key];
 }
 
+/*
+ * A field that is seldom needed. For each pointer that a program itself loads out of a task the verifier of Linux 6.18 searches
+ * all types of the kernel some three times, some ms each: a program with a dozen of them takes long to load.
+ */
+#define look_up(field)                                                                                                 \
+	({                                                                                                             \
+		typeof(field) value = 0;                                                                               \
+		bpf_probe_read_kernel(&value, sizeof(value), &(field));                                                \
+		value;                                                                                                 \
+	})
+
 /* Slot + 1 of the target in whose cgroup, or in one below it, a task is. */
 static __always_inline __u32 by_cgroup(struct task_struct *task, __u32 hierarchy)
 {
-	struct css_set *set = task->cgroups;
+	struct css_set *set = look_up(task->cgroups);
 	struct cgroup_subsys_state *css = NULL;
 
 	if (hierarchy == HIERARCHY_UNIFIED) {
-		struct cgroup *leaf = set->dfl_cgrp;
+		struct cgroup *leaf = look_up(set->dfl_cgrp);
 
 		css = (struct cgroup_subsys_state *)((char *)leaf + plim_offset_of(leaf->self));
 	} else if (plim_has_value(enum cgroup_subsys_id, pids_cgrp_id)) {
@@ -307,8 +333,9 @@ static __always_inline __u32 by_cgroup(struct task_struct *task, __u32 hierarchy
 __attribute__((noinline)) __u32 classify(int parent)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct pid *pid = parent ? task->real_parent->thread_pid : task->thread_pid;
-	__u32 level = pid->level, hierarchy;
+	struct task_struct *whose = parent ? look_up(task->real_parent) : task;
+	struct pid *pid = look_up(whose->thread_pid);
+	__u32 level = look_up(pid->level), hierarchy;
 	char *numbers = (char *)pid + plim_offset_of(pid->numbers);
 
 	for (__u32 i = 0; i < LEVELS; i++) {
@@ -324,30 +351,40 @@ __attribute__((noinline)) __u32 classify(int parent)
 		if (slot)
 			return *slot + 1;
 	}
-	hierarchy = setting(SETTING_CGROUPS);
-	return hierarchy == HIERARCHY_NONE ? 0 : by_cgroup(parent ? task->real_parent : task, hierarchy);
+	hierarchy = (__u32)setting(SETTING_CGROUPS);
+	return hierarchy == HIERARCHY_NONE ? 0 : by_cgroup(whose, hierarchy);
+}
+
+/* Targets have pid namespaces of their own, or else every task may be one's. */
+static __always_inline bool may_be_traced(struct task_struct *task)
+{
+	struct pid *pid = look_up(task->thread_pid);
+
+	return look_up(pid->level) != 0 || setting(SETTING_HOST);
+}
+
+/* Whether the task belongs to a target; told by the target alone from then on. */
+static __always_inline bool belongs(struct task_struct *task, struct state *state)
+{
+	__u32 generation = (__u32)setting(SETTING_GENERATION);
+
+	if (state->generation != generation) {
+		state->target = classify(0);
+		state->outsider = state->target && task->start_boottime >= setting(SETTING_ATTACHED_BOOT_NS) &&
+				  classify(1) != state->target;
+		state->generation = generation;
+	}
+	return state->target;
 }
 
 /* The state of a task that belongs to a target; NULL for every other one. */
 static __always_inline struct state *traced(struct task_struct *task, bool make)
 {
-	struct state *state;
-	__u32 generation;
+	struct state *state = bpf_task_storage_get(&states, task, NULL, 0);
 
-	/* Most tasks of a host end here: containers have pid namespaces of their own. */
-	if (task->thread_pid->level == 0 && !setting(SETTING_HOST))
-		return NULL;
-	state = bpf_task_storage_get(&states, task, NULL, make ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
-	if (!state)
-		return NULL;
-	generation = setting(SETTING_GENERATION);
-	if (state->generation != generation) {
-		state->target = classify(0);
-		state->outsider = state->target && task->start_boottime >= attached_boot_ns &&
-				  classify(1) != state->target;
-		state->generation = generation;
-	}
-	return state->target ? state : NULL;
+	if (!state && make && may_be_traced(task))
+		state = bpf_task_storage_get(&states, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	return state && belongs(task, state) ? state : NULL;
 }
 
 static __always_inline bool is_compat(struct task_struct *task)
@@ -360,11 +397,11 @@ __attribute__((noinline)) int look_at_filters(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct state *state = bpf_task_storage_get(&states, task, NULL, 0);
-	struct seccomp_filter *filter = task->seccomp.filter;
+	struct seccomp_filter *filter = look_up(task->seccomp.filter);
 
 	if (!state)
 		return 0;
-	state->filter = filter;
+	state->filters = task->seccomp.filter_count.counter;
 	for (__u32 i = 0; i < FILTERS && filter; i++) {
 		struct notification *notif = NULL;
 
@@ -407,22 +444,42 @@ static __always_inline bool is_kept(struct state *state, struct pt_regs *regs)
 static __always_inline bool is_doubtful(struct task_struct *task, struct state *state)
 {
 	return task->seccomp.mode >= 2 && !state->end_is_seen &&
-	       (task->ptrace || task->seccomp.filter != state->filter);
+	       (task->ptrace || (__u32)task->seccomp.filter_count.counter != state->filters);
 }
 
 SEC("tp_btf/sys_enter")
 int sys_enter(__u64 *ctx)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct state *state = traced(task, true);
+	__u32 cpu = bpf_get_smp_processor_id();
+	struct stranger *stranger = &strangers[cpu & (PROCESSORS - 1)];
+	__u64 changes = tasks_ended + setting(SETTING_GENERATION);
+	struct task_struct *task;
+	struct state *state;
 
-	if (!state)
+	/* Nearly every call of others ends here: the task itself is looked at once each time that it gets the processor. */
+	if (stranger->regs == ctx[0] && stranger->changes == changes)
+		return 0;
+	task = bpf_get_current_task_btf();
+	state = bpf_task_storage_get(&states, task, NULL, 0);
+	if (!state) {
+		if (!may_be_traced(task)) {
+			if (cpu < PROCESSORS) {
+				stranger->changes = changes;
+				stranger->regs = ctx[0];
+			}
+			return 0;
+		}
+		state = bpf_task_storage_get(&states, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		if (!state)
+			return 0;
+	}
+	if (!belongs(task, state))
 		return 0;
 	keep_call(state, (struct pt_regs *)ctx[0], (__s64)ctx[1]);
 	state->xfsz = false;
 	state->module = MODULE_NONE;
 	state->asked_count = 0;
-	if (task->seccomp.filter != state->filter)
+	if ((__u32)task->seccomp.filter_count.counter != state->filters)
 		look_at_filters();
 	if (task->ptrace)
 		every_exit = true;
@@ -435,25 +492,26 @@ static __always_inline void remember(struct task_struct *task, const struct cred
 {
 	struct state *state = traced(task, false);
 	struct asked *asked;
-	__u32 at;
+	__u32 at, inode = 0;
 
 	if (!state || !state->in_call)
 		return;
+	bpf_probe_read_kernel(&inode, sizeof(inode), &user_ns->ns.inum);
 	state->module = MODULE_NONE;
 	at = state->asked_count;
 	/* Asked again right away (for each of many files) counts once. */
 	if (at > 0 && state->asked[(at - 1) & (ASKED - 1)].capability == (__u8)capability &&
-	    state->asked[(at - 1) & (ASKED - 1)].user_namespace == user_ns->ns.inum)
+	    state->asked[(at - 1) & (ASKED - 1)].user_namespace == inode)
 		return;
 	asked = &state->asked[at & (ASKED - 1)];
 	asked->capability = capability;
-	asked->flags = (cred == task->real_cred ? ASKED_AS_ITSELF : 0) | (quietly ? ASKED_QUIETLY : 0);
-	asked->user_namespace = user_ns->ns.inum;
+	asked->flags = (cred == look_up(task->real_cred) ? ASKED_AS_ITSELF : 0) | (quietly ? ASKED_QUIETLY : 0);
+	asked->user_namespace = inode;
 	state->asked_count = at + 1;
 }
 
 /* Linux 6.18: cap_capable(cred, target_ns, capable_ns, cap, ret). */
-SEC("tp_btf/cap_capable")
+SEC("raw_tp/cap_capable")
 int capable(__u64 *ctx)
 {
 	if ((int)ctx[4] != 0)
@@ -473,7 +531,7 @@ int capable_exit(__u64 *ctx)
 }
 
 /* The engine's work is over once its target executes a command. */
-SEC("tp_btf/sched_process_exec")
+SEC("raw_tp/sched_process_exec")
 int executed(__u64 *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -501,7 +559,7 @@ int executed(__u64 *ctx)
 /* Whether the kernel's bitmap says that the task's filters allow the number whatever the arguments. */
 static __always_inline __u32 bitmap_flags(struct task_struct *task, __s64 number, bool compat)
 {
-	struct seccomp_filter *filter = task->seccomp.filter;
+	struct seccomp_filter *filter = look_up(task->seccomp.filter);
 	unsigned long word = 0;
 	__u64 at;
 
@@ -519,9 +577,9 @@ static __always_inline __u32 bitmap_flags(struct task_struct *task, __s64 number
 }
 
 static __always_inline void fill(struct event *event, struct task_struct *task, struct state *state,
-				 struct pt_regs *regs, __s64 ret, __u32 flags)
+				 struct pt_regs *regs, const struct cred *cred, __s64 ret, __u32 flags)
 {
-	const struct cred *cred = task->cred;
+	struct task_struct *parent = look_up(task->real_parent);
 
 	event->boot_ns = bpf_ktime_get_boot_ns();
 	event->ret = ret;
@@ -542,7 +600,7 @@ static __always_inline void fill(struct event *event, struct task_struct *task, 
 		event->args[5] = regs->r9;
 	}
 	event->ip = regs->ip;
-	event->filter = (__u64)task->seccomp.filter;
+	event->filter = (__u64)look_up(task->seccomp.filter);
 	event->filters = task->seccomp.filter_count.counter;
 	event->effective = 0;
 	event->bounding = 0;
@@ -552,7 +610,7 @@ static __always_inline void fill(struct event *event, struct task_struct *task, 
 	event->target = state->target - 1;
 	event->pid = task->tgid;
 	event->tid = task->pid;
-	event->parent = task->real_parent->tgid;
+	event->parent = look_up(parent->tgid);
 	event->module = flags & FLAG_ENTERED ? state->module : MODULE_NONE;
 	event->user_namespace = cred->user_ns->ns.inum;
 	event->fsuid = cred->fsuid.val;
@@ -588,6 +646,7 @@ __attribute__((noinline)) int tell(__s64 ret, __u32 flags)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	struct state *state = bpf_task_storage_get(&states, task, NULL, 0);
+	const struct cred *cred = task->cred;
 	__u32 number = (__u32)regs->orig_ax, *places = NULL, slot;
 	struct target *target;
 
@@ -615,7 +674,7 @@ __attribute__((noinline)) int tell(__s64 ret, __u32 flags)
 			missed();
 			return 0;
 		}
-		fill(&with->event, task, state, regs, ret, flags | FLAG_TEXTS);
+		fill(&with->event, task, state, regs, cred, ret, flags | FLAG_TEXTS);
 		for (__u32 i = 0; i < TEXTS; i++) {
 			__u32 place = (left & 0xff) - 1;
 
@@ -632,14 +691,14 @@ __attribute__((noinline)) int tell(__s64 ret, __u32 flags)
 			missed();
 			return 0;
 		}
-		fill(event, task, state, regs, ret, flags);
+		fill(event, task, state, regs, cred, ret, flags);
 		bpf_ringbuf_submit(event, wake_up(event->boot_ns));
 	}
 	return 0;
 }
 
 /* signal_generate(sig, info, task, group, result): a filter's SIGSYS is raised by the task itself. */
-SEC("tp_btf/signal_generate")
+SEC("raw_tp/signal_generate")
 int signal_generate(__u64 *ctx)
 {
 	struct kernel_siginfo *info;
@@ -733,13 +792,13 @@ static __always_inline __s64 returned(__s64 ret, bool compat)
 	return compat && (ret < 0 || ret > 0x7fffffff) ? (__s64)(__s32)ret : ret;
 }
 
-SEC("tp_btf/sys_exit")
+SEC("raw_tp/sys_exit")
 int sys_exit(__u64 *ctx)
 {
-	struct pt_regs *regs = (struct pt_regs *)ctx[0];
 	__s64 ret = (__s64)ctx[1];
 	bool first, entered, doubtful;
 	struct task_struct *task;
+	struct pt_regs *regs;
 	struct state *state;
 	__u32 flags = 0;
 	__s64 number;
@@ -751,6 +810,7 @@ int sys_exit(__u64 *ctx)
 	state = traced(task, true);
 	if (!state)
 		return 0;
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	number = (__s64)regs->orig_ax;
 	first = !state->seen && !state->in_call;
 	entered = is_kept(state, regs);
@@ -773,13 +833,13 @@ int sys_exit(__u64 *ctx)
 	/* No enter: a filter, if the task has one. */
 	if (task->seccomp.mode < 2)
 		return 0;
-	if (task->seccomp.filter != state->filter)
+	if ((__u32)task->seccomp.filter_count.counter != state->filters)
 		look_at_filters();
 	if (task->ptrace)
 		every_exit = true;
 	if (doubtful)
 		flags |= FLAG_STALE;
-	if (first && task->start_boottime < attached_boot_ns)
+	if (first && task->start_boottime < setting(SETTING_ATTACHED_BOOT_NS))
 		flags |= FLAG_OLDER;
 	flags |= bitmap_flags(task, number, flags & FLAG_COMPAT);
 	if (flags & FLAG_ALWAYS_ALLOWED)
@@ -831,13 +891,14 @@ int refused(__u64 *ctx)
 	return 0;
 }
 
-/* KILL_THREAD beside other threads: no signal and no exit of the call, only the end. */
-SEC("tp_btf/sched_process_exit")
+/* Every end; and KILL_THREAD beside other threads: no signal and no exit of the call, only the end. */
+SEC("raw_tp/sched_process_exit")
 int ended(__u64 *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct state *state;
 
+	__sync_fetch_and_add(&tasks_ended, 1);
 	if (task->seccomp.mode != SECCOMP_MODE_DEAD)
 		return 0;
 	state = traced(task, true);

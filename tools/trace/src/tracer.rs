@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, FExit, Program};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::programs::Program;
+use aya::{Btf, Ebpf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plim_model::Capability;
 use plim_model::parse::status;
+use plim_observe::bpf::{self, LoadError};
 use plim_seccomp::{Arch, arguments, syscalls};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trace.o"));
@@ -21,7 +22,8 @@ const GENERATION: usize = 0;
 const HOST: usize = 1;
 const CGROUPS: usize = 2;
 const FILTERS_ALONE: usize = 3;
-const SETTINGS: usize = 4;
+const ATTACHED_BOOT_NS: usize = 4;
+const SETTINGS: usize = 5;
 /// Pointers of these names are NUL-terminated strings.
 const STRINGS: [&str; 15] = [
     "filename",
@@ -143,8 +145,8 @@ pub struct Tracer {
     namespaces: HashMap<MapData, u32, u32>,
     cgroups: HashMap<MapData, u64, u32>,
     targets: Array<MapData, [u32; 2]>,
-    settings: Array<MapData, [u32; SETTINGS]>,
-    values: [u32; SETTINGS],
+    settings: Array<MapData, [u64; SETTINGS]>,
+    values: [u64; SETTINGS],
     lost: PerCpuArray<MapData, u64>,
     slots: u32,
     capabilities: CapabilityProbe,
@@ -174,38 +176,33 @@ impl Tracer {
     /// The privilege or kernel feature that is missing, or what the verifier said.
     pub fn load(scope: Scope) -> Result<Tracer, TracerError> {
         may_trace()?;
-        // Without BTF the loader would leave the offsets of the machine that compiled the programs in them.
-        let btf = Btf::from_sys_fs().map_err(|error| {
-            TracerError::Kernel(format!("it has no BTF (CONFIG_DEBUG_INFO_BTF): {error}"))
-        })?;
         let boot_ns = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
             .map_or(0, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX));
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .allow_unsupported_maps()
-            .override_global("attached_boot_ns", &boot_ns, true)
-            .load(OBJECT)
-            .map_err(step("make the maps (needs Linux 5.15)"))?;
-        let mut capabilities = CapabilityProbe::Tracepoint;
-        // First, as some kernels refuse it.
-        if scope == Scope::Filters {
-            fexit(&mut ebpf, "refused")?
-                .load("__secure_computing", &btf)
-                .map_err(step("load a program behind __secure_computing (fexit)"))?;
-        }
-        for name in scope.programs().iter().filter(|name| **name != "refused") {
-            tracepoint(&mut ebpf, name)?
-                .load(tracepoint_of(name), &btf)
-                .map_err(step(format!("load {name}")))?;
-        }
-        if scope == Scope::Filters {
-            capabilities = CapabilityProbe::None;
-        } else if tracepoint(&mut ebpf, "capable")?.load("cap_capable", &btf).is_err() {
-            capabilities = match fexit(&mut ebpf, "capable_exit")?.load("cap_capable", &btf) {
-                Ok(()) => CapabilityProbe::Fexit,
-                Err(_) => CapabilityProbe::None,
+        let loaded = bpf::load(OBJECT, |mut ebpf, types| {
+            // The last one first, as some kernels refuse it.
+            for name in scope.programs().iter().rev() {
+                load(&mut ebpf, name, types)?;
+            }
+            let mut attached = Vec::new();
+            // Nothing is told before there is a target: attached at once, as only that shows whether the kernel has it.
+            let capabilities = if scope == Scope::Filters {
+                CapabilityProbe::None
+            } else if load(&mut ebpf, "capable", types).is_ok() && attach(&mut ebpf, "capable").is_ok() {
+                attached.push("capable");
+                CapabilityProbe::Tracepoint
+            } else if load(&mut ebpf, "capable_exit", types).is_ok() {
+                CapabilityProbe::Fexit
+            } else {
+                CapabilityProbe::None
             };
-        }
+            Ok((ebpf, attached, capabilities))
+        });
+        let (mut ebpf, attached, capabilities) = loaded.map_err(|error| match error {
+            LoadError::NoTypes(why) => {
+                TracerError::Kernel(format!("it has no BTF (CONFIG_DEBUG_INFO_BTF): {why}"))
+            }
+            LoadError::Maps(error) => step("make the maps (needs Linux 5.15)")(error),
+        })??;
         let map = |ebpf: &mut Ebpf, name: &str| {
             ebpf.take_map(name).ok_or_else(|| TracerError::Kernel(format!("the object has no map {name}")))
         };
@@ -216,7 +213,8 @@ impl Tracer {
         }
         let mut settings = Array::try_from(map(&mut ebpf, ".data")?).map_err(step("open the settings"))?;
         let mut values = [0; SETTINGS];
-        values[FILTERS_ALONE] = u32::from(scope == Scope::Filters);
+        values[FILTERS_ALONE] = u64::from(scope == Scope::Filters);
+        values[ATTACHED_BOOT_NS] = boot_ns;
         settings.set(0, values, 0).map_err(step("write the settings"))?;
         Ok(Tracer {
             scope,
@@ -229,7 +227,7 @@ impl Tracer {
             values,
             lost: PerCpuArray::try_from(map(&mut ebpf, "lost")?).map_err(step("open the map lost"))?,
             ebpf,
-            attached: Vec::new(),
+            attached,
             slots: 0,
             capabilities,
         })
@@ -279,20 +277,11 @@ impl Tracer {
     /// # Errors
     /// The kernel refuses; what was attached is detached again.
     pub fn attach(&mut self) -> Result<(), TracerError> {
-        let capable = match self.capabilities {
-            CapabilityProbe::Tracepoint => Some("capable"),
-            CapabilityProbe::Fexit => Some("capable_exit"),
-            CapabilityProbe::None => None,
-        };
+        let capable = (self.capabilities == CapabilityProbe::Fexit).then_some("capable_exit");
         for name in capable.into_iter().chain(self.scope.programs().iter().copied()) {
-            let attached = if matches!(name, "capable_exit" | "refused") {
-                fexit(&mut self.ebpf, name)?.attach().map(drop)
-            } else {
-                tracepoint(&mut self.ebpf, name)?.attach().map(drop)
-            };
-            if let Err(error) = attached {
+            if let Err(error) = attach(&mut self.ebpf, name) {
                 self.detach();
-                return Err(step(format!("attach {name}"))(error));
+                return Err(error);
             }
             self.attached.push(name);
         }
@@ -304,6 +293,7 @@ impl Tracer {
         while let Some(name) = self.attached.pop() {
             // Unloading drops the link, which is what detaches; a program that is not loaded has none.
             match self.ebpf.program_mut(name) {
+                Some(Program::RawTracePoint(program)) => drop(program.unload()),
                 Some(Program::BtfTracePoint(program)) => drop(program.unload()),
                 Some(Program::FExit(program)) => drop(program.unload()),
                 _ => {}
@@ -333,6 +323,7 @@ impl Tracer {
             .iter()
             .filter_map(|name| self.ebpf.program(name))
             .filter_map(|program| match program {
+                Program::RawTracePoint(program) => program.fd().ok(),
                 Program::BtfTracePoint(program) => program.fd().ok(),
                 Program::FExit(program) => program.fd().ok(),
                 _ => None,
@@ -374,24 +365,39 @@ fn may_trace() -> Result<(), TracerError> {
     if link == format!("pid:[{FIRST_PID_NAMESPACE}]") { Ok(()) } else { Err(TracerError::PidNamespace(link)) }
 }
 
-fn tracepoint_of(name: &str) -> &str {
+/// Where a program is attached.
+fn place(name: &str) -> &str {
     match name {
         "ended" => "sched_process_exit",
         "executed" => "sched_process_exec",
+        "refused" => "__secure_computing",
+        "capable" | "capable_exit" => "cap_capable",
         other => other,
     }
 }
 
-fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, TracerError> {
-    ebpf.program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .ok_or_else(|| TracerError::Kernel(format!("the object has no tracepoint program {name}")))
+fn no_program(name: &str) -> TracerError {
+    TracerError::Kernel(format!("the object has no program {name}"))
 }
 
-fn fexit<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit, TracerError> {
-    ebpf.program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .ok_or_else(|| TracerError::Kernel(format!("the object has no fexit program {name}")))
+fn load(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), TracerError> {
+    let loaded = match ebpf.program_mut(name) {
+        Some(Program::RawTracePoint(program)) => program.load(),
+        Some(Program::BtfTracePoint(program)) => program.load(place(name), types),
+        Some(Program::FExit(program)) => program.load(place(name), types),
+        _ => return Err(no_program(name)),
+    };
+    loaded.map_err(step(format!("load {name} (of {})", place(name))))
+}
+
+fn attach(ebpf: &mut Ebpf, name: &str) -> Result<(), TracerError> {
+    let attached = match ebpf.program_mut(name) {
+        Some(Program::RawTracePoint(program)) => program.attach(place(name)).map(drop),
+        Some(Program::BtfTracePoint(program)) => program.attach().map(drop),
+        Some(Program::FExit(program)) => program.attach().map(drop),
+        _ => return Err(no_program(name)),
+    };
+    attached.map_err(step(format!("attach {name} (to {})", place(name))))
 }
 
 /// The rows of the map `strings`: which arguments of which call are strings.

@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
+use aya::Ebpf;
 use aya::maps::{HashMap, MapData, RingBuf};
 use aya::programs::Iter;
-use aya::{Btf, Ebpf, EbpfLoader};
 use nix::errno::Errno;
 use plim_model::Observed;
 use plim_model::capability::Capability;
@@ -18,6 +18,7 @@ use plim_model::parse::status;
 use plim_seccomp::bpf::{INSN_SIZE, Insn, Program};
 
 use super::Installed;
+use crate::bpf::{self, LoadError};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filters.o"));
 /// Tasks asked for in one pass: the entries of the map `wanted`.
@@ -91,14 +92,15 @@ fn may_read() -> Result<(), Unavailable> {
 
 impl Reader {
     fn load() -> Result<Reader, Unavailable> {
-        // Without BTF the loader would leave the offsets of the machine that compiled the program in it.
-        let btf = Btf::from_sys_fs().map_err(|error| format!("the kernel's BTF: {}", sentence(&error)))?;
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .load(OBJECT)
-            .map_err(|error| format!("make the maps: {}", sentence(&error)))?;
-        let program = iterator(&mut ebpf)?;
-        program.load("task", &btf).map_err(|error| format!("load the program: {}", sentence(&error)))?;
+        let loaded = bpf::load(OBJECT, |mut ebpf, types| {
+            let program = iterator(&mut ebpf)?;
+            program.load("task", types).map_err(|error| format!("load the program: {}", sentence(&error)))?;
+            Ok::<_, Unavailable>(ebpf)
+        });
+        let mut ebpf = loaded.map_err(|error| match error {
+            LoadError::NoTypes(_) => error.to_string(),
+            LoadError::Maps(error) => format!("make the maps: {}", sentence(&error)),
+        })??;
         let missing = |name: &str| format!("the object has no map {name}");
         let ring = ebpf.take_map("ring").ok_or_else(|| missing("ring"))?;
         let ring = RingBuf::try_from(ring).map_err(|error| sentence(&error))?;

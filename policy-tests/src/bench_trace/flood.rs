@@ -98,7 +98,8 @@ pub(super) fn claims(bin: &Path) -> Result<Vec<Claim>> {
     let detail = format!("{} made in {:.2} s, {} lost", best.made, best.took.as_secs_f64(), best.lost);
     claims.push(claim("a refusal at a million a second, µs", 1.0, 1e6 / best.rate(), detail));
     claims.push(claim("of them lost", 0.0, float(best.lost), String::new()));
-    let worst = flood(bin, &[], 2, Duration::from_secs(10), 0)?;
+    // More than there are processors, so that the reader gets few turns.
+    let worst = flood(bin, &[], 6, Duration::from_secs(10), 0)?;
     let detail = format!("{:.2} million a second for {:.0} s", worst.rate() / 1e6, worst.took.as_secs_f64());
     claims.push(claim("a flood, µs for each refusal", 0.5, 1e6 / worst.rate(), detail));
     let detail = format!("{} made, {} told, {} lost", worst.made, worst.told, worst.lost);
@@ -119,7 +120,7 @@ pub(super) fn claims(bin: &Path) -> Result<Vec<Claim>> {
 
 /// From the start of `plim trace` to the first line of its report, in a container that is refused calls all the time.
 fn first_event(bin: &Path) -> Result<f64> {
-    let mut witness = Witness::contained(bin, &[], &["flood", CALL, "1", "20000", "2000"])?;
+    let mut witness = Witness::contained(bin, &[], &["flood", CALL, "1", "20000", "100000"])?;
     let target = format!("plim:{}", witness.name);
     std::io::Write::write_all(&mut witness.to, b"go\n")?;
     let mut best = f64::MAX;

@@ -99,10 +99,10 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
         nix::unistd::fchown(std::io::stdout(), Some(Uid::from_raw(process.user.uid)), None)
             .during(|| format!("give the pipe for the log to user {}", process.user.uid))?;
     }
-    let root = rootfs::build(&setup.root, || join_cgroups(setup))?;
+    let mut root = rootfs::build(&setup.root, || join_cgroups(setup))?;
     let terminal =
         if process.terminal { Some(pty::open(&root, &setup.channel, process.user.uid)?) } else { None };
-    rootfs::cover(&setup.root, &root)?;
+    rootfs::cover(&setup.root, &mut root)?;
     rootfs::enter(&setup.root, &root)?;
     if let Some(slave) = &terminal {
         pty::take(slave.as_fd())?;

@@ -5,6 +5,7 @@
 
 pub(crate) mod bpf;
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -104,6 +105,47 @@ pub(crate) fn move_mount(from: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> nix::Res
         )
     })
     .map(drop)
+}
+
+/// fsopen(2), fsconfig(2) and fsmount(2), Linux 5.2: a new file system on a mount that is attached nowhere yet.
+/// `parameters` are names with a value, or flags; `attributes` as mount_setattr(2) numbers them.
+pub(crate) fn new_mount(
+    fs_type: &CStr,
+    parameters: &[(CString, Option<CString>)],
+    attributes: u64,
+) -> nix::Result<OwnedFd> {
+    const CLOEXEC: u32 = 1; // FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC
+    const SET_FLAG: u32 = 0;
+    const SET_STRING: u32 = 1;
+    const CMD_CREATE: u32 = 6;
+    // SAFETY: the type is a C string that outlives the call.
+    let context = own_result(unsafe { libc::syscall(libc::SYS_fsopen, fs_type.as_ptr(), CLOEXEC) })?;
+    let configure = |command: u32, key: *const libc::c_char, value: *const libc::c_char| {
+        // SAFETY: both are null or C strings that outlive the call, as the command wants them.
+        Errno::result(unsafe {
+            libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, value, 0)
+        })
+    };
+    for (key, value) in parameters {
+        match value {
+            Some(value) => configure(SET_STRING, key.as_ptr(), value.as_ptr())?,
+            None => configure(SET_FLAG, key.as_ptr(), std::ptr::null())?,
+        };
+    }
+    configure(CMD_CREATE, std::ptr::null(), std::ptr::null())?;
+    // SAFETY: no pointers.
+    own_result(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), CLOEXEC, attributes) })
+}
+
+/// statx(2) STATX_MNT_ID, Linux 5.8: the number of the mount that `fd` is on.
+pub(crate) fn mount_id(fd: BorrowedFd<'_>) -> nix::Result<u64> {
+    // SAFETY: all-zero is a valid statx.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a constant C string, the descriptor is borrowed, the structure outlives the call.
+    Errno::result(unsafe {
+        libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_MNT_ID, &raw mut found)
+    })?;
+    if found.stx_mask & libc::STATX_MNT_ID == 0 { Err(Errno::ENOSYS) } else { Ok(found.stx_mnt_id) }
 }
 
 /// mount_setattr(2), Linux 5.12, on the mount that `mount` is the root of.

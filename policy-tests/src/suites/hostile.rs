@@ -104,21 +104,21 @@ pub const SUITE: Suite = Suite {
 };
 
 /// A directory of the host that no container may touch, with one file in it.
-struct Canary(tempfile::TempDir);
+pub(super) struct Canary(tempfile::TempDir);
 
 impl Canary {
-    fn new() -> Result<Canary> {
+    pub(super) fn new() -> Result<Canary> {
         let dir = tempfile::Builder::new().prefix("plimtest-canary-").tempdir()?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777))?;
         fs::write(dir.path().join("secret"), "of the host")?;
         Ok(Canary(dir))
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn untouched(&self) -> Result<()> {
+    pub(super) fn untouched(&self) -> Result<()> {
         let names: Vec<_> = fs::read_dir(self.path())?.flatten().map(|entry| entry.file_name()).collect();
         ensure!(names == ["secret"], "the host's directory now holds {names:?}");
         ensure!(

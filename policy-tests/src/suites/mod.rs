@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod isolation;
 pub mod lifecycle;
 pub mod lock;
+pub mod races;
 pub mod seccomp_live;
 pub mod trace;
 pub mod verify;
@@ -31,6 +32,7 @@ pub const ALL: &[Suite] = &[
     cgroups::SUITE,
     seccomp_live::SUITE,
     hostile::SUITE,
+    races::SUITE,
     lifecycle::SUITE,
     inspect::SUITE,
     diff::SUITE,

@@ -140,16 +140,15 @@ fn masked() -> BTreeMap<&'static str, &'static str> {
 pub(crate) fn look(path: &str) -> &'static str {
     use std::io::Read;
     let Ok(meta) = fs::metadata(path) else { return "absent" };
-    if meta.is_dir() {
-        return if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
-            "empty"
-        } else {
-            "open"
-        };
-    }
-    let mut byte = [0];
-    match fs::File::open(path).and_then(|mut file| file.read(&mut byte)) {
-        Ok(0) => "empty",
+    // It may be renamed between two looks.
+    let seen = if meta.is_dir() {
+        fs::read_dir(path).map(|mut entries| entries.next().is_none())
+    } else {
+        fs::File::open(path).and_then(|mut file| file.read(&mut [0])).map(|count| count == 0)
+    };
+    match seen {
+        Ok(true) => "empty",
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "absent",
         _ => "open",
     }
 }

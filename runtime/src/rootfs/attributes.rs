@@ -13,7 +13,7 @@ use crate::sys;
 const ATIME_FIELD: u64 = 0x70;
 
 /// Flags as mount_setattr(2) numbers them, and whether the atime field is to be replaced.
-fn attributes(flags: MsFlags) -> (u64, bool) {
+pub(super) fn attributes(flags: MsFlags) -> (u64, bool) {
     let table = [
         (MsFlags::MS_RDONLY, 0x1),
         (MsFlags::MS_NOSUID, 0x2),

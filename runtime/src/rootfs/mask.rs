@@ -6,14 +6,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, ResolveFlag, open};
+use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::attributes;
 use super::dev::verify_device;
-use super::resolve::{Root, descriptor_path, is_directory};
+use super::resolve::{Missing, Root, descriptor_path, is_directory, kernel_top};
 use crate::error::{During, Result, RuntimeError};
 use crate::sys;
 
@@ -26,12 +26,8 @@ pub(crate) fn open_null() -> Result<OwnedFd> {
 }
 
 /// Opens a path to be covered; `None` when it is not there, which the specification lets pass.
-///
-/// Below /proc and /sys no symlink is followed: with [`check_proc`] the kernel's own file is what is found.
 fn find(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
-    let kernel = path.starts_with("/proc/") || path.starts_with("/sys/");
-    let more = if kernel { ResolveFlag::RESOLVE_NO_SYMLINKS } else { ResolveFlag::empty() };
-    match root.try_open(path, more) {
+    match root.find(path) {
         Ok(found) => Ok(Some(found)),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno).during(|| format!("open {path} in the root file system, to cover it")),
@@ -39,7 +35,7 @@ fn find(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
 }
 
 /// Masks every path: a directory by an empty read-only tmpfs, anything else by the null device.
-pub(crate) fn mask(root: &Root, paths: &[String]) -> Result<()> {
+pub(crate) fn mask(root: &mut Root, paths: &[String]) -> Result<()> {
     if paths.is_empty() {
         return Ok(());
     }
@@ -60,14 +56,18 @@ pub(crate) fn mask(root: &Root, paths: &[String]) -> Result<()> {
             let data = Some("nr_blocks=1,nr_inodes=1,mode=755");
             mount(Some("tmpfs"), descriptor_path(at.as_fd()).as_str(), Some("tmpfs"), flags, data)
                 .during(doing)?;
-            empty = root.try_open(path, ResolveFlag::empty()).ok();
+            empty = root.find(path).ok();
+        }
+        if kernel_top(path).is_some() {
+            let cover = root.open_no_symlinks(path, Missing::Error)?;
+            root.note(path, cover);
         }
     }
     Ok(())
 }
 
 /// Makes every path read-only: bound onto itself, with everything mounted below it.
-pub(crate) fn make_read_only(root: &Root, paths: &[String]) -> Result<()> {
+pub(crate) fn make_read_only(root: &mut Root, paths: &[String]) -> Result<()> {
     for path in paths {
         let Some(at) = find(root, path)? else { continue };
         let doing = || format!("make {path} read-only");
@@ -82,21 +82,17 @@ pub(crate) fn make_read_only(root: &Root, paths: &[String]) -> Result<()> {
             }
             Err(errno) => return Err(errno).during(doing),
         }
+        root.note(path, copy);
     }
     Ok(())
 }
 
-/// Fails unless the /proc that was mounted is what the paths below it will be found on.
+/// Fails unless what is mounted on /proc is a procfs: else the paths below it are not the kernel's.
 pub(crate) fn check_proc(root: &Root) -> Result<()> {
-    let proc = root
-        .try_open("/proc", ResolveFlag::RESOLVE_NO_SYMLINKS)
-        .during(|| "open /proc in the root file system")?;
-    let magic = fstatfs(&proc).during(|| "look at /proc in the container")?.filesystem_type();
-    if magic == PROC_SUPER_MAGIC {
-        return Ok(());
+    const DOING: &str = "look at /proc in the container";
+    let magic = root.proc().map(fstatfs).transpose().during(|| DOING)?.map(|found| found.filesystem_type());
+    if magic == Some(PROC_SUPER_MAGIC) {
+        return root.check_kernels();
     }
-    Err(RuntimeError::refused(
-        "look at /proc in the container",
-        "procfs was mounted there and is not visible",
-    ))
+    Err(RuntimeError::refused(DOING, "procfs was mounted there and is not visible"))
 }

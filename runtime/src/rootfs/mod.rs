@@ -65,7 +65,7 @@ pub(crate) fn build(plan: &Plan<'_>, enter_cgroups: impl FnOnce() -> Result<()>)
         if plan.propagation.contains(MsFlags::MS_SLAVE) { MsFlags::MS_SLAVE } else { MsFlags::MS_PRIVATE };
     mount(None::<&str>, "/", None::<&str>, outward | MsFlags::MS_REC, None::<&str>)
         .during(|| "make every mount of the new mount namespace private")?;
-    let root = match (&plan.source, root) {
+    let mut root = match (&plan.source, root) {
         (Source::Directory(path), None) => Root::new(attach_on_itself(path, copy_directory(path)?)?),
         (Source::Directory(path), Some(copy)) => Root::new(attach_on_itself(path, copy)?),
         (Source::Overlay(overlay), _) => overlay::mount_root(overlay)?,
@@ -77,7 +77,7 @@ pub(crate) fn build(plan: &Plan<'_>, enter_cgroups: impl FnOnce() -> Result<()>)
         {
             enter()?;
         }
-        mounts::make(&root, mount, options, &plan.cgroups)?;
+        mounts::make(&mut root, mount, options, &plan.cgroups)?;
     }
     if let Some(enter) = enter_cgroups {
         enter()?;
@@ -94,9 +94,11 @@ pub(crate) fn build(plan: &Plan<'_>, enter_cgroups: impl FnOnce() -> Result<()>)
 }
 
 /// Covers what is to be covered. After every mount, so that nothing is mounted over a cover.
-pub(crate) fn cover(plan: &Plan<'_>, root: &Root) -> Result<()> {
+pub(crate) fn cover(plan: &Plan<'_>, root: &mut Root) -> Result<()> {
     mask::make_read_only(root, plan.read_only_paths)?;
-    mask::mask(root, plan.masked)
+    mask::mask(root, plan.masked)?;
+    // And what is covered is what the container finds.
+    root.check_kernels()
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd> {

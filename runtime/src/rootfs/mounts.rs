@@ -2,6 +2,7 @@
 //!
 //! Each target is resolved in the container's root to a descriptor, and the mount is made on that descriptor.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use nix::sys::stat::{Mode, mkdirat};
 
 use super::attributes;
 use super::options::{self, Options};
-use super::resolve::{Missing, Root, descriptor_path, is_directory};
+use super::resolve::{Missing, Root, descriptor_path, is_directory, kernel_top};
 use crate::config::Mount;
 use crate::error::{During, Result, RuntimeError};
 use crate::sys;
@@ -43,12 +44,13 @@ pub(crate) fn shows_cgroups(mount: &Mount) -> bool {
 }
 
 /// Makes one mount in `root`.
-pub(crate) fn make(root: &Root, wanted: &Mount, options: &Options, cgroups: &[CgroupView]) -> Result<()> {
+pub(crate) fn make(root: &mut Root, wanted: &Mount, options: &Options, cgroups: &[CgroupView]) -> Result<()> {
     if options.bind.is_some() {
         return bind(root, wanted, options);
     }
     match wanted.fs_type.as_str() {
         "cgroup" | "cgroup2" => cgroup(root, wanted, options, cgroups),
+        "proc" | "sysfs" => kernels(root, wanted, options),
         _ => fresh(root, wanted, options),
     }
 }
@@ -62,7 +64,7 @@ fn target(root: &Root, destination: &str, missing: Missing) -> Result<OwnedFd> {
 }
 
 /// A new file system.
-fn fresh(root: &Root, wanted: &Mount, options: &Options) -> Result<()> {
+fn fresh(root: &mut Root, wanted: &Mount, options: &Options) -> Result<()> {
     let at = target(root, &wanted.destination, Missing::MakeDirectory)?;
     let doing =
         || format!("mount {} ({}) on {}", wanted.fs_type, wanted.options.join(","), wanted.destination);
@@ -79,11 +81,47 @@ fn fresh(root: &Root, wanted: &Mount, options: &Options) -> Result<()> {
         let mounted = target(root, &wanted.destination, Missing::Error)?;
         finish(mounted.as_fd(), MsFlags::empty(), MsFlags::empty(), options).during(doing)?;
     }
+    if kernel_top(&wanted.destination).is_some() {
+        let mounted = target(root, &wanted.destination, Missing::Error)?;
+        root.note(&wanted.destination, mounted);
+    }
+    Ok(())
+}
+
+/// procfs or sysfs: made before it has a place, so that it is known by its mount whatever happens to the place.
+fn kernels(root: &mut Root, wanted: &Mount, options: &Options) -> Result<()> {
+    let at = target(root, &wanted.destination, Missing::MakeDirectory)?;
+    let doing =
+        || format!("mount {} ({}) on {}", wanted.fs_type, wanted.options.join(","), wanted.destination);
+    let word = |text: &str| CString::new(text).map_err(|_| Errno::EINVAL).during(doing);
+    let mut parameters = vec![(c"source".to_owned(), Some(word(&wanted.source)?))];
+    // Of the file system as a whole, as mount(2) sets them; what is not here (silent, iversion) changes nothing on these.
+    for (flag, name) in [
+        (MsFlags::MS_RDONLY, c"ro"),
+        (MsFlags::MS_SYNCHRONOUS, c"sync"),
+        (MsFlags::MS_DIRSYNC, c"dirsync"),
+        (MsFlags::MS_LAZYTIME, c"lazytime"),
+    ] {
+        if options.set.contains(flag) {
+            parameters.push((name.to_owned(), None));
+        }
+    }
+    for part in options.data.split(',').filter(|part| !part.is_empty()) {
+        parameters.push(match part.split_once('=') {
+            Some((name, value)) => (word(name)?, Some(word(value)?)),
+            None => (word(part)?, None),
+        });
+    }
+    let (attributes, _) = attributes::attributes(options.set);
+    let mounted = sys::new_mount(&word(&wanted.fs_type)?, &parameters, attributes).during(doing)?;
+    sys::move_mount(mounted.as_fd(), at.as_fd()).during(doing)?;
+    finish(mounted.as_fd(), MsFlags::empty(), MsFlags::empty(), options).during(doing)?;
+    root.note(&wanted.destination, mounted);
     Ok(())
 }
 
 /// A file or directory of the host.
-fn bind(root: &Root, wanted: &Mount, options: &Options) -> Result<()> {
+fn bind(root: &mut Root, wanted: &Mount, options: &Options) -> Result<()> {
     let recursive = options.bind == Some(true);
     let doing =
         || format!("bind mount {} ({}) on {}", wanted.source, wanted.options.join(","), wanted.destination);
@@ -97,7 +135,9 @@ fn bind(root: &Root, wanted: &Mount, options: &Options) -> Result<()> {
     let at = target(root, &wanted.destination, missing)?;
     let copy = sys::clone_mount(source.as_fd(), recursive).during(doing)?;
     sys::move_mount(copy.as_fd(), at.as_fd()).during(doing)?;
-    finish(copy.as_fd(), options.set, options.clear, options).during(doing)
+    finish(copy.as_fd(), options.set, options.clear, options).during(doing)?;
+    root.note(&wanted.destination, copy);
+    Ok(())
 }
 
 /// Flags and propagation of a mount just attached.

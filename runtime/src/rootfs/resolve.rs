@@ -13,6 +13,7 @@ use nix::sys::stat::{Mode, SFlag, mkdirat};
 use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, fstatfs};
 
 use crate::error::{During, Result, RuntimeError};
+use crate::sys;
 
 /// The host's procfs as the child found it, verified to be procfs.
 ///
@@ -101,11 +102,16 @@ pub(crate) struct Root {
     /// Mounts below it that are part of the root file system itself (a layer over a separate /usr, a directory that
     /// starts empty), and not of the configuration.
     parts: Vec<OwnedFd>,
+    /// What is mounted on /proc and on /sys, by the mounts themselves.
+    kernels: Vec<(&'static str, OwnedFd)>,
 }
+
+/// Where the kernel shows itself.
+const KERNELS: [&str; 2] = ["/proc", "/sys"];
 
 impl Root {
     pub(crate) fn new(directory: OwnedFd) -> Root {
-        Root { directory, parts: Vec::new() }
+        Root { directory, parts: Vec::new(), kernels: Vec::new() }
     }
 
     /// Notes a mount as a part of the root file system: it gets read-only when the root does.
@@ -116,6 +122,46 @@ impl Root {
     /// The mounts that make up the root file system.
     pub(crate) fn mounts(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         std::iter::once(&self.directory).chain(&self.parts).map(AsFd::as_fd)
+    }
+
+    /// Notes what was just mounted on `destination`, when that is /proc or /sys; the last one counts.
+    pub(crate) fn note(&mut self, destination: &str, mounted: OwnedFd) {
+        if let Some(top) = kernel_top(destination) {
+            self.kernels.retain(|(noted, _)| *noted != top);
+            self.kernels.push((top, mounted));
+        }
+    }
+
+    /// Opens a path to be covered, as `O_PATH`. What is below /proc and /sys is looked for on the very mount that was
+    /// made there, and no symlink is followed: an image whose directories are renamed meanwhile moves no cover elsewhere
+    /// (the class of CVE-2025-31133 and CVE-2025-52881).
+    pub(crate) fn find(&self, path: &str) -> nix::Result<OwnedFd> {
+        for (top, mount) in &self.kernels {
+            let rest = path.strip_prefix(top).and_then(|rest| rest.strip_prefix('/'));
+            if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
+                let more = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+                return open_below(mount.as_fd(), rest, more);
+            }
+        }
+        let kernels = KERNELS.iter().any(|top| Path::new(path).starts_with(top));
+        self.try_open(path, if kernels { ResolveFlag::RESOLVE_NO_SYMLINKS } else { ResolveFlag::empty() })
+    }
+
+    /// Fails unless what was mounted on /proc and /sys is what is found there now.
+    pub(crate) fn check_kernels(&self) -> Result<()> {
+        for (top, mount) in &self.kernels {
+            let doing = || format!("look at {top} in the container");
+            let found = self.try_open(top, ResolveFlag::RESOLVE_NO_SYMLINKS).during(doing)?;
+            if sys::mount_id(found.as_fd()).during(doing)? != sys::mount_id(mount.as_fd()).during(doing)? {
+                return Err(RuntimeError::refused(doing(), "what was mounted there is not visible"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is mounted on /proc.
+    pub(crate) fn proc(&self) -> Option<BorrowedFd<'_>> {
+        self.kernels.iter().find(|(top, _)| *top == "/proc").map(|(_, mount)| mount.as_fd())
     }
 
     /// Opens `path` in the root as `O_PATH`. Symlinks are followed, but never out of the root.
@@ -148,17 +194,7 @@ impl Root {
 
     /// As [`Root::open`] with the plain errno, for callers to whom a missing path is no error.
     pub(crate) fn try_open(&self, path: &str, more: ResolveFlag) -> nix::Result<OwnedFd> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | more);
-        // EAGAIN: something was renamed during the walk, the kernel cannot tell where `..` leads (openat2(2)).
-        for _ in 0..64 {
-            match openat2(&self.directory, path, how) {
-                Err(Errno::EAGAIN) => {}
-                other => return other,
-            }
-        }
-        Err(Errno::EAGAIN)
+        open_below(self.directory.as_fd(), path, ResolveFlag::RESOLVE_IN_ROOT | more)
     }
 
     /// Makes what is missing of `path`. Existing parts may be symlinks inside the root, new ones are never followed.
@@ -208,6 +244,25 @@ impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
+}
+
+/// `/proc` or `/sys`, when that is what the path means.
+pub(crate) fn kernel_top(path: &str) -> Option<&'static str> {
+    KERNELS.into_iter().find(|top| Path::new(path).components().eq(Path::new(top).components()))
+}
+
+fn open_below(directory: BorrowedFd<'_>, path: &str, more: ResolveFlag) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS | more);
+    // EAGAIN: something was renamed during the walk, the kernel cannot tell where `..` leads (openat2(2)).
+    for _ in 0..64 {
+        match openat2(directory, path, how) {
+            Err(Errno::EAGAIN) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::EAGAIN)
 }
 
 /// Whether `fd` is a directory.

@@ -149,6 +149,21 @@ pub fn leave_behind(weakening: Weakening, tag: &str, witness: &Path) {
             hold.args(["hold", "4"]).env("PLIM_TEST_TAG", tag);
             let _ = hold.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         }
+        Weakening::LeavesNamespace => {
+            let file = PathBuf::from(format!("/tmp/plimtest-left-{tag}"));
+            let _ = fs::File::create(&file);
+            // The namespace is made by a thread, which takes nothing else along.
+            let kept = std::thread::spawn(move || {
+                let none: Option<&str> = None;
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUTS)?;
+                let made = Some("/proc/thread-self/ns/uts");
+                nix::mount::mount(made, &file, none, nix::mount::MsFlags::MS_BIND, none)
+            });
+            let _ = kept.join();
+        }
+        Weakening::LeavesState => {
+            let _ = fs::create_dir_all(format!("/run/plim/left-{tag}"));
+        }
         _ => {}
     }
 }
@@ -167,6 +182,11 @@ pub fn sweep_up() {
     for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("plimtest-left-") {
             let _ = nix::mount::umount(&entry.path());
+            let _ = fs::remove_dir(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
+    }
+    for entry in fs::read_dir("/run/plim").into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("left-plimtest") {
             let _ = fs::remove_dir(entry.path());
         }
     }

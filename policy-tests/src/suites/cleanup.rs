@@ -11,6 +11,10 @@ use crate::{Ctx, Need, Suite, Test, Weakening as W, sys};
 /// How long the kernel and a monitor may take to take everything down.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Each kind of thing that a run makes.
+const EVERYTHING: &[W] =
+    &[W::LeavesCgroup, W::LeavesMount, W::LeavesProcess, W::LeavesNamespace, W::LeavesState];
+
 /// The promise.
 pub const SUITE: Suite = Suite {
     promise: "cleanup",
@@ -19,7 +23,7 @@ pub const SUITE: Suite = Suite {
             name: "after_exit",
             says: "after the command's end no cgroup, mount, process, namespace or state is left",
             needs: &[],
-            red_under: &[W::LeavesCgroup, W::LeavesMount, W::LeavesProcess],
+            red_under: EVERYTHING,
             run: after_exit,
         },
         Test {
@@ -61,7 +65,7 @@ pub const SUITE: Suite = Suite {
             name: "kill_loop",
             says: "500 runs killed with SIGKILL at random moments of their start leave nothing",
             needs: &[Need::Plim],
-            red_under: &[W::LeavesCgroup],
+            red_under: EVERYTHING,
             run: kill_loop,
         },
     ],

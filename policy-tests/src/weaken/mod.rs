@@ -77,6 +77,8 @@ weakenings! {
     LeavesCgroup "leaves-cgroup" "A cgroup stays behind.",
     LeavesMount "leaves-mount" "A mount stays behind.",
     LeavesProcess "leaves-process" "A process stays behind.",
+    LeavesNamespace "leaves-namespace" "A namespace stays behind, kept by a mount.",
+    LeavesState "leaves-state" "A container's state directory stays behind.",
 }
 
 impl Weakening {

@@ -14,7 +14,7 @@ pub const SUITE: Suite = Suite {
     tests: &[
         Test {
             name: "same",
-            says: "two containers of the same options are the same: status 0",
+            says: "two containers of the same options are the same, also as text: status 0",
             needs: NEEDS,
             red_under: &[W::DiffElsewhere],
             run: same_containers,
@@ -80,8 +80,11 @@ fn held_beside(ctx: &Ctx, other: &Running, options: &[&str]) -> Result<Running> 
 fn same_containers(ctx: &Ctx) -> Result<()> {
     let a = held(ctx, &[])?;
     let b = held_beside(ctx, &a, &[])?;
-    let found = changes(ctx, &format!("plim:{}", a.case.tag), &format!("plim:{}", b.case.tag))?;
-    same("changes", found, vec![])
+    let (a, b) = (format!("plim:{}", a.case.tag), format!("plim:{}", b.case.tag));
+    same("changes", changes(ctx, &a, &b)?, vec![])?;
+    // The text does not decide, and must not tell of differences where there is none.
+    let text = ctx.tool("plim-diff", &["--format", "unified", &a, &b])?;
+    same("the unified text", text.stdout, String::new())
 }
 
 fn one_option(ctx: &Ctx) -> Result<()> {

@@ -372,6 +372,19 @@ pub fn compare(a: &Snapshot, b: &Snapshot, areas: &AreaSet, filters: Filters) ->
     Diff::new(comparison.changes, comparison.unknown)
 }
 
+/// The snapshot with the places of its mounts as [`compare`] sees them: what names the target and gives it nothing (its id,
+/// its cgroup's path, the directories of its layers) is the same on every side. For texts that people compare.
+#[must_use]
+pub fn without_identity(snapshot: &Snapshot) -> Snapshot {
+    let mut plain = snapshot.clone();
+    if let crate::Observed::Present(list) = &mut plain.mounts {
+        for mount in list {
+            *mount = mounts::anonymous(mount, &snapshot.target);
+        }
+    }
+    plain
+}
+
 /// The changes of [`compare`] by summaries alone. Callers that must not mistake unknown for same use [`compare`].
 pub fn snapshots(a: &Snapshot, b: &Snapshot, areas: &AreaSet) -> Vec<Change> {
     compare(a, b, areas, Filters::Summaries).changes

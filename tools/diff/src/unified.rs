@@ -31,7 +31,7 @@ pub(crate) fn draw(names: (&str, &str), a: &str, b: &str, style: Style) -> Strin
 
 /// A snapshot as `path = value` lines of the asked areas, without what only names it or changes by itself.
 pub(crate) fn snapshot(snapshot: &Snapshot, areas: &AreaSet) -> String {
-    let json = snapshot.to_json();
+    let json = plim_model::diff::without_identity(snapshot).to_json();
     let mut lines = Vec::new();
     for (key, area) in [
         ("namespaces", Area::Namespaces),

@@ -84,12 +84,26 @@ fn by_target(
 }
 
 fn view(mount: &Mount, target: &TargetInfo) -> View {
+    let mount = anonymous(mount, target);
+    View {
+        fs_type: mount.fs_type,
+        root: mount.root,
+        source: mount.source,
+        options: mount.options.into_iter().collect(),
+        super_options: mount.super_options.into_iter().collect(),
+        propagation: mount.propagation,
+    }
+}
+
+/// The mount without what names the target and gives it nothing.
+pub(super) fn anonymous(mount: &Mount, target: &TargetInfo) -> Mount {
     let clean = |text: &String| without_ids(text, target);
     // The directories of an overlay name the container and its image's layers.
     let directories = ["lowerdir=", "lowerdir+=", "upperdir=", "workdir=", "datadir+="];
     let is_directory =
         |option: &String| mount.fs_type == "overlay" && directories.iter().any(|d| option.starts_with(d));
-    View {
+    Mount {
+        target: clean(&mount.target),
         fs_type: mount.fs_type.clone(),
         root: match (mount.fs_type.as_str(), mount.root.as_str()) {
             // Where in the hierarchy the target's own cgroup is, is identity; seeing the whole of it is not.

@@ -248,7 +248,13 @@ fn set_names(config: &ContainerConfig) -> Result<()> {
 fn enter_apparmor(procfs: &Procfs, profile: &str) -> Result<()> {
     let own = procfs.own_directory()?;
     let value = format!("exec {profile}");
-    procfs.write(&format!("{own}/attr/apparmor/exec"), value.as_bytes())
+    procfs.write(&format!("{own}/attr/apparmor/exec"), value.as_bytes()).map_err(|error| match error {
+        RuntimeError::System { errno: libc::ENOENT, .. } => RuntimeError::refused(
+            format!("confine the command with the AppArmor profile {profile:?}"),
+            "AppArmor is not active in this kernel (/sys/kernel/security/lsm), or it has no profile of that name",
+        ),
+        other => other,
+    })
 }
 
 /// Changes to the working directory, which is made when it is missing, as Docker does. Verified to lie in the

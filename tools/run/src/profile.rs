@@ -6,7 +6,7 @@ use plim_runtime::config::Seccomp;
 use plim_seccomp::arch::Arch;
 use plim_seccomp::bpf::Program;
 use plim_seccomp::resolve::KernelVersion;
-use plim_seccomp::{compile, dialect, presets, resolve};
+use plim_seccomp::{compile, dialect, lint, presets, resolve};
 
 use crate::defaults;
 use crate::security::SeccompChoice;
@@ -91,6 +91,14 @@ fn compiled(text: &[u8], bounding: CapabilitySet, facts: &Facts) -> Result<Optio
     let written = dialect::parse(text)?;
     let facts = resolve::Facts::new(facts.arch, bounding, facts.kernel);
     let Some(resolved) = resolve::resolve(&written, &facts)? else { return Ok(None) };
+    // Docker runs it; but one of the two was asked for and would not hold.
+    if let Some(finding) = lint::contradictions(&written, &facts, &resolved).first() {
+        bail!(
+            "{}: {}, expected one action for it",
+            finding.pointer.as_deref().unwrap_or("/syscalls"),
+            finding.message
+        );
+    }
     if resolved.uses_notify() || resolved.listener_path.is_some() {
         bail!(
             "the profile uses SCMP_ACT_NOTIFY or listenerPath: a supervisor would have to answer the container's calls, \

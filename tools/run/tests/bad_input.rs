@@ -58,6 +58,32 @@ fn each_wrong_value_is_one_clear_error_and_leaves_nothing() {
 }
 
 #[test]
+fn an_apparmor_profile_that_is_not_there_is_an_error() {
+    if common::can_run() {
+        let option = "apparmor=no-such-profile";
+        refused(&["--security-opt", option, "true"], &["AppArmor", "no-such-profile"]);
+    }
+}
+
+#[test]
+fn a_name_in_use_is_an_error() {
+    if !common::can_run() {
+        return;
+    }
+    let name = format!("plimtest-{}", std::process::id());
+    let first = plim_run(&["-d", "--name", &name, "sleep", "20"]);
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    let id = stdout(&first).trim().to_owned();
+    let again = plim_run(&["--name", &name, "true"]);
+    let state = std::fs::read(format!("/run/plim/{id}/state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    let killed = std::process::Command::new("kill").args(["-KILL", &state["pid"].to_string()]).status();
+    assert!(killed.unwrap().success());
+    assert_eq!(again.status.code(), Some(125));
+    assert_eq!(stderr(&again), format!("plim run: name {name:?} is in use by container {id}\n"));
+}
+
+#[test]
 fn a_looping_root_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));
@@ -94,6 +120,26 @@ fn a_bad_profile_is_an_error_with_its_place() {
             "{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"syscalls\": [{\"names\": [\"sockett\"], \"action\": \"SCMP_ACT_ERRNO\"}]}",
             &["p.json", "/syscalls/0/names/0", "socket"],
         ),
+        ("{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"architectures\": [\"SCMP_ARCH_X86_46\"]}", &["SCMP_ARCH_X86_64"]),
+        (
+            "{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"architectures\": [\"SCMP_ARCH_X86_64\"], \"archMap\": [{\"architecture\": \"SCMP_ARCH_X86_64\", \"subArchitectures\": []}]}",
+            &["both architectures and archMap"],
+        ),
+        (
+            "{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"syscalls\": [{\"name\": \"read\", \"names\": [\"read\"], \"action\": \"SCMP_ACT_ERRNO\"}]}",
+            &["/syscalls/0", "both name and names"],
+        ),
+        (
+            "{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"syscalls\": [{\"names\": [\"acct\"], \"action\": \"SCMP_ACT_ERRNO\"},
+              {\"names\": [\"acct\"], \"action\": \"SCMP_ACT_KILL\"}]}",
+            &["/syscalls/1", "/syscalls/0", "SCMP_ACT_KILL", "no effect"],
+        ),
+        (
+            "{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"syscalls\": [{\"names\": [\"socket\"], \"action\": \"SCMP_ACT_ALLOW\", \"args\": [{\"index\": 0, \"value\": 1, \"op\": \"SCMP_CMP_EQ\"}]},
+              {\"names\": [\"socket\"], \"action\": \"SCMP_ACT_LOG\", \"args\": [{\"index\": 0, \"value\": 1, \"op\": \"SCMP_CMP_EQ\"}]}]}",
+            &["/syscalls/1", "very condition", "one action for one condition"],
+        ),
+        ("", &["p.json", "not JSON"]),
     ] {
         std::fs::write(&path, text).unwrap();
         let option = format!("seccomp={}", path.display());

@@ -141,6 +141,13 @@ pub fn lint_installed(written: &Written, facts: &Facts, engine: Engine, vintage:
     })
 }
 
+/// Entries that another one of the same call, with another action, leaves without effect (S006): a profile that has some
+/// contradicts itself. Engines run it all the same.
+pub fn contradictions(written: &Written, facts: &Facts, resolved: &Resolved) -> Vec<Finding> {
+    let conflict = Class::Conflict.id();
+    rules::replaced(written, facts, resolved).into_iter().filter(|finding| finding.id == conflict).collect()
+}
+
 fn lint(
     written: &Written,
     facts: &Facts,

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs the end-to-end suite on kernels that users have: run.sh [--refresh] [--smoke] [--launcher plim|runc|both]
-#   --programs DIRECTORY [--limits FILE] [SERIES…]      (default: every series of kernels.tsv)
+#   [--filter TESTS] --programs DIRECTORY [--limits FILE] [SERIES…]      (default: every series of kernels.tsv)
 #
 # --limits names the runtime's own test program (make limits-tests prints it): its live cgroup tests run there too, on
-# pure v2. With runc on this machine, --launcher both runs the suite under it as well.
+# pure v2. With runc on this machine, --launcher both runs the suite under it as well. --filter takes what plim-suite's does.
 #
 # Prints a table, promise by kernel, then what failed and what was skipped, then the total `N passed, N failed,
 # N skipped`. Status 1 when a promise did not hold on a kernel; 2 when a kernel could not be had or booted at all;
@@ -13,12 +13,13 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-refresh=() job=suite launcher=plim programs='' limits='' wanted=()
+refresh=() job=suite launcher=plim filter='' programs='' limits='' wanted=()
 while [ $# -gt 0 ]; do
 	case $1 in
 	--refresh) refresh=(--refresh) ;;
 	--smoke) job=smoke ;;
 	--launcher) launcher=${2:?--launcher needs a value} && shift ;;
+	--filter) filter=${2:?--filter needs tests} && shift ;;
 	--limits) limits=${2:?--limits needs a file} && shift ;;
 	--programs) programs=${2:?--programs needs a directory} && shift ;;
 	-*) die "unknown option $1" ;;
@@ -54,7 +55,7 @@ if [ "$job" = suite ]; then
 		say 'kernels: runc is not installed: the suite runs under plim alone'
 		launcher=plim
 	fi
-	echo "launcher=$launcher" >"$work/job.conf"
+	printf '%s=%q\n' launcher "$launcher" filter "$filter" >"$work/job.conf"
 	if [ -n "$limits" ]; then
 		# Without its symbols: the guest's memory holds it twice.
 		strip -o "$work/limits-tests" "$limits" 2>/dev/null || cp "$limits" "$work/limits-tests"

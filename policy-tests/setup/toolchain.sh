@@ -39,10 +39,11 @@ if [ "${1:-}" = --packages ]; then
 	# Ubuntu: rustc-1.NN, the newest one.
 	version=$(apt-cache pkgnames rustc-1. 2>/dev/null | grep -E '^rustc-1\.[0-9]+$' | sed 's/rustc-//' | sort -V | tail -n 1)
 	if [ -n "$version" ] && at_least "$version"; then
-		for package in rustc cargo rustfmt clippy; do
-			if [ -n "$(candidate "$package-$version")" ]; then printf '%s ' "$package-$version"; fi
+		packages=()
+		for package in "rustc-$version" "cargo-$version" "rustfmt-$version" "rust-$version-clippy"; do
+			if [ -n "$(candidate "$package")" ]; then packages+=("$package"); fi
 		done
-		echo
+		echo "${packages[*]}"
 		exit 0
 	fi
 	exit 1

@@ -90,7 +90,16 @@ impl Ctx {
     /// # Errors
     /// When it cannot be started.
     pub fn tool(&self, name: &str, args: &[&str]) -> Result<Outcome> {
+        self.tool_with(name, args, &[])
+    }
+
+    /// [`Ctx::tool`] with variables in its environment.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn tool_with(&self, name: &str, args: &[&str], variables: &[(&str, &str)]) -> Result<Outcome> {
         let mut command = Command::new(self.bin.join(name));
+        command.envs(variables.iter().copied());
         match self.weakening {
             Some(weakening) => command.args(weakening.ask(name, args)),
             None => command.args(args),

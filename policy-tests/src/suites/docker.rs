@@ -46,18 +46,32 @@ pub const SUITE: Suite = Suite {
             red_under: &[W::InspectElsewhere],
             run: trace,
         },
+        Test {
+            name: "check",
+            says: "plim check judges Docker's containers by the kernel's state and the engine's word, by name, all of them, and from docker inspect",
+            needs: &[
+                Need::Plim,
+                Need::Program("dockerd"),
+                Need::Program("docker"),
+                Need::Built("plim-check"),
+                Need::Built("plim-lock"),
+                Need::Controller("memory"),
+            ],
+            red_under: &[W::InspectElsewhere],
+            run: super::docker_check::check,
+        },
     ],
 };
 
 /// A daemon of the test's own.
-struct Daemon {
-    dir: PathBuf,
+pub(super) struct Daemon {
+    pub(super) dir: PathBuf,
     child: Child,
     _guard: tempfile::TempDir,
 }
 
 impl Daemon {
-    fn start() -> Result<Daemon> {
+    pub(super) fn start() -> Result<Daemon> {
         let guard = tempfile::Builder::new().prefix("plimtest-dockerd-").tempdir()?;
         let dir = guard.path().to_owned();
         let log = fs::File::create(dir.join("log"))?;
@@ -81,7 +95,7 @@ impl Daemon {
         Ok(daemon)
     }
 
-    fn socket(&self) -> String {
+    pub(super) fn socket(&self) -> String {
         format!("unix://{}", self.dir.join("sock").display())
     }
 
@@ -95,13 +109,13 @@ impl Daemon {
         })
     }
 
-    fn must(&self, args: &[&str]) -> Result<String> {
+    pub(super) fn must(&self, args: &[&str]) -> Result<String> {
         let outcome = self.docker(args)?;
         ensure!(outcome.code == 0, "docker {args:?}: {}", outcome.stderr);
         Ok(outcome.stdout.trim().to_owned())
     }
 
-    fn import(&self, rootfs: &Path, image: &str) -> Result<()> {
+    pub(super) fn import(&self, rootfs: &Path, image: &str) -> Result<()> {
         let tar = self.dir.join("image.tar");
         let packed = Command::new("tar").arg("-C").arg(rootfs).arg("-cf").arg(&tar).arg(".").status()?;
         ensure!(packed.success(), "tar failed");

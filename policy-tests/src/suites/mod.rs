@@ -6,6 +6,7 @@ pub mod cleanup;
 pub mod credentials;
 pub mod diff;
 pub mod docker;
+mod docker_check;
 pub mod exercise;
 pub mod filesystem;
 pub mod hostile;

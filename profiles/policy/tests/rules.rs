@@ -537,3 +537,33 @@ fn system_calls_by_meaning() {
         assert_eq!(findings.findings[0].outcome, expected, "{check}: {:?}", findings.findings[0].evidence);
     }
 }
+
+#[test]
+fn evidence_names_the_elements() {
+    let sensitive = json!({"target": "/x", "root": "/etc", "fs_type": "ext4", "source": "/dev/sda1", "options": ["rw"],
+        "super_options": [], "propagation": "private"});
+    let json = with(
+        with(hardened(), "/mounts/-", sensitive),
+        "/odd_processes/-",
+        json!({"pid": 7, "container_pid": 7, "comm": "sh", "differs": ["user: 1000, here 0"]}),
+    );
+    let findings = judged(&["pack:cis-docker-5"], vec![], &[live(json, default_filter())]);
+    let evidence = |rule: &str| {
+        findings.findings.iter().find(|finding| finding.rule == rule).expect(rule).evidence.clone()
+    };
+    let mounts = evidence("CIS-5.6");
+    assert_eq!(mounts.len(), 1, "{mounts:?}");
+    assert!(
+        mounts[0].starts_with("snapshot.mounts: {") && mounts[0].contains("\"root\":\"/etc\""),
+        "{mounts:?}"
+    );
+    assert!(evidence("CIS-5.24")[0].contains("\"comm\":\"sh\""), "{:?}", evidence("CIS-5.24"));
+    let line = "docker run -p 80:80 -p 127.0.0.1:8080:80 -v /etc:/x web:1";
+    let subject = Subject::of_workload(command_line::read(line).unwrap(), None);
+    let findings = judged(&["pack:cis-docker-5"], vec![], &[subject]);
+    let ports = findings.findings.iter().find(|finding| finding.rule == "CIS-5.8").expect("judged");
+    assert_eq!(
+        ports.evidence,
+        ["container.ports: {\"container_port\":80,\"host_ip\":\"\",\"host_port\":80}"]
+    );
+}

@@ -312,6 +312,10 @@ fn set(
             read_only: false,
             propagation: "private".to_owned(),
         }),
+        "group-add" => options.groups.push(text()),
+        "device-cgroup-rule" => options.devices.push(text()),
+        "gpus" => options.devices.push(format!("gpus {value}")),
+        "volumes-from" => options.mounts.push(engine::volumes_from(value)),
         "device" => options.devices.push(value.split(':').next().unwrap_or_default().to_owned()),
         "sysctl" => {
             let (key, value) = value.split_once('=').ok_or_else(|| bad("NAME=VALUE"))?;

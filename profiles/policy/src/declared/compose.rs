@@ -156,7 +156,6 @@ impl<'n> Service<'n> {
     fn options(&self) -> Result<Options, DeclaredError> {
         let limit = |name: &'static str| -> [&'static str; 4] { ["deploy", "resources", "limits", name] };
         let healthcheck = self.get("healthcheck");
-        let devices = self.texts("devices").unwrap_or_default();
         let quota = self.number(&[&["cpu_quota"]], "microseconds", |text| text.parse::<f64>().ok())?;
         let period = self.number(&[&["cpu_period"]], "microseconds", |text| text.parse::<f64>().ok())?;
         let cpus = self.number(&[&["cpus"], &limit("cpus")], "a number of CPUs", engine::cpus)?;
@@ -181,10 +180,8 @@ impl<'n> Service<'n> {
             },
             cgroup_parent: Some(self.text("cgroup_parent")?),
             mounts: self.mounts()?,
-            devices: devices
-                .iter()
-                .map(|device| device.split(':').next().unwrap_or_default().to_owned())
-                .collect(),
+            groups: self.texts("group_add")?,
+            devices: self.devices()?,
             sysctls: self.pairs("sysctls"),
             ports: self.ports()?,
             memory_bytes: self.number(
@@ -212,6 +209,26 @@ impl<'n> Service<'n> {
         })
     }
 
+    /// Devices, rules of the device cgroup, and requests for GPUs.
+    fn devices(&self) -> Result<Vec<String>, DeclaredError> {
+        let mut devices = Vec::new();
+        for layer in &self.layers {
+            for item in layer.get("devices").map(Node::items).unwrap_or_default() {
+                // In short, or in words (`source`, `target`, `permissions`).
+                match item.text().or_else(|| item.text_of("source")) {
+                    Some(text) => devices.push(text.split(':').next().unwrap_or_default().to_owned()),
+                    None => return self.wrong(item, "devices", "HOST[:CONTAINER[:rwm]]"),
+                }
+            }
+            let requested = layer.path(&["deploy", "resources", "reservations", "devices"]);
+            if requested.is_some_and(|list| !list.items().is_empty()) || layer.get("gpus").is_some() {
+                devices.push("gpus".to_owned());
+            }
+        }
+        devices.extend(self.texts("device_cgroup_rules")?);
+        Ok(devices)
+    }
+
     fn mounts(&self) -> Result<Vec<DeclaredMount>, DeclaredError> {
         let mut mounts = Vec::new();
         for layer in &self.layers {
@@ -237,6 +254,7 @@ impl<'n> Service<'n> {
                 });
             }
         }
+        mounts.extend(self.texts("volumes_from")?.iter().map(|from| engine::volumes_from(from)));
         mounts.extend(self.texts("tmpfs")?.into_iter().map(|target| DeclaredMount {
             kind: "tmpfs".to_owned(),
             source: String::new(),

@@ -52,11 +52,14 @@ fn container(node: &Node, stem: &str) -> Workload {
         network: text("NetworkMode"),
         cgroup_parent: Some(text("CgroupParent")),
         mounts: node.get("Mounts").map(Node::items).unwrap_or_default().iter().map(mount).collect(),
+        groups: texts("GroupAdd"),
         devices: host("Devices")
             .map(Node::items)
             .unwrap_or_default()
             .iter()
             .filter_map(|device| device.text_of("PathOnHost").map(str::to_owned))
+            .chain(texts("DeviceCgroupRules"))
+            .chain(host("DeviceRequests").filter(|list| !list.items().is_empty()).map(|_| "gpus".to_owned()))
             .collect(),
         sysctls: host("Sysctls")
             .map(Node::entries)

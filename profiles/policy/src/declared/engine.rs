@@ -11,6 +11,7 @@ pub(super) struct Options {
     pub(super) name: String,
     pub(super) image: Option<String>,
     pub(super) user: Option<String>,
+    pub(super) groups: Vec<String>,
     pub(super) privileged: bool,
     pub(super) cap_add: Vec<String>,
     pub(super) cap_drop: Vec<String>,
@@ -51,6 +52,7 @@ impl Options {
         let mut container = Container {
             role: "container",
             image: self.image.take(),
+            groups: Some(std::mem::take(&mut self.groups)),
             root: self.user.as_deref().and_then(is_root),
             privileged: Some(privileged),
             capabilities: Some(bounding(privileged, &add, &drop)),
@@ -137,6 +139,19 @@ impl Options {
                 other => other.to_owned(),
             }),
         }
+    }
+}
+
+/// Everything that another container has mounted: what that is is not written here.
+pub(super) fn volumes_from(text: &str) -> DeclaredMount {
+    let (source, mode) =
+        text.rsplit_once(':').filter(|(_, mode)| ["ro", "rw"].contains(mode)).unwrap_or((text, "rw"));
+    DeclaredMount {
+        kind: "volumes-from".to_owned(),
+        source: source.to_owned(),
+        target: String::new(),
+        read_only: mode == "ro",
+        propagation: "private".to_owned(),
     }
 }
 

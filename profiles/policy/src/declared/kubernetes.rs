@@ -171,6 +171,7 @@ fn container(pod: &PodContext<'_>, role: &'static str, node: &Node) -> Container
     Container {
         image: node.text_of("image").map(str::to_owned),
         user: uid.map(|uid| group.map_or(uid.to_string(), |group| format!("{uid}:{group}"))),
+        groups: Some(groups(pod)),
         // The kubelet refuses to start a container that is root and may not be.
         root: match uid {
             Some(uid) => Some(uid == 0),
@@ -225,6 +226,14 @@ fn container(pod: &PodContext<'_>, role: &'static str, node: &Node) -> Container
         name,
         role,
     }
+}
+
+/// The groups that every container of the pod is in.
+fn groups(pod: &PodContext<'_>) -> Vec<String> {
+    let list = pod.security.and_then(|security| security.get("supplementalGroups")).map(Node::items);
+    let file_system = pod.security.and_then(|security| security.get("fsGroup"));
+    let all = list.unwrap_or_default().iter().chain(file_system);
+    all.filter_map(|group| group.text().map(str::to_owned)).collect()
 }
 
 fn seccomp(

@@ -93,6 +93,9 @@ pub struct Container {
     pub image: Option<String>,
     /// Who it runs as, as written (`1000`, `app:app`); `null`: whatever the image says.
     pub user: Option<String>,
+    /// Groups beside the user's own, as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
     /// Whether it certainly runs as root, or certainly does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<bool>,
@@ -133,7 +136,7 @@ pub struct Container {
     /// What is mounted beside the root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mounts: Option<Vec<DeclaredMount>>,
-    /// Host devices, as `/dev/x` in the container.
+    /// Host devices, as `/dev/x` in the container; rules of the device cgroup and requests for GPUs as they are written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<String>>,
     /// Sysctls that are set.
@@ -185,7 +188,7 @@ pub struct Resources {
 /// A mount.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct DeclaredMount {
-    /// `bind` (of the host), `volume`, `tmpfs`, or Kubernetes' volume type.
+    /// `bind` (of the host), `volume`, `tmpfs`, `volumes-from` (whatever the container that is its source has), or Kubernetes' volume type.
     pub kind: String,
     /// The host's path of a bind mount, else the volume's name.
     pub source: String,

@@ -54,12 +54,14 @@ pub(super) fn read(document: &Node, stem: &str) -> Workload {
             any_device && seccomp.is_none() && everything.iter().all(|name| caps.contains(name)),
         ),
         capabilities: Some(caps),
+        groups: Some(list(&["process", "user", "additionalGids"])),
         no_new_privs: Some(process.and_then(|process| process.bool_of("noNewPrivileges")) == Some(true)),
         read_only_root: Some(document.path(&["root", "readonly"]).and_then(Node::bool) == Some(true)),
         seccomp: Some(if seccomp.is_some() { "profile" } else { "unconfined" }.to_owned()),
         seccomp_profile: seccomp.map(|_| "inline".to_owned()),
-        apparmor: Some(text("apparmorProfile").unwrap_or_else(|| "unconfined".to_owned())),
-        selinux: Some(text("selinuxLabel").unwrap_or_else(|| "unconfined".to_owned())),
+        // Engines write neither where the kernel has no such module, which the file does not say.
+        apparmor: text("apparmorProfile"),
+        selinux: text("selinuxLabel"),
         namespaces: Some(namespaces(linux)),
         mounts: Some(mounts(document)),
         devices: Some(

@@ -90,7 +90,7 @@ fn live_check(
             match expression.evaluate(context, unknown, prepared.largest) {
                 crate::rules::Evaluated::Known(true) => Answer::Holds,
                 crate::rules::Evaluated::Known(false) => {
-                    Answer::Broken(expression.facts(&subject.snapshot_json))
+                    Answer::Broken(expression.facts(&subject.snapshot_json, context, prepared.largest))
                 }
                 crate::rules::Evaluated::Unknown(why) => Answer::Unknown(why),
             }
@@ -166,7 +166,8 @@ fn declared_check(
                 match expression.evaluate(context, &[], prepared.largest) {
                     crate::rules::Evaluated::Known(true) => Answer::Holds,
                     crate::rules::Evaluated::Known(false) => {
-                        let facts = expression.container_facts(workload, container);
+                        let facts =
+                            expression.container_facts(workload, container, context, prepared.largest);
                         Answer::Broken(facts.into_iter().map(|fact| format!("{of}{fact}")).collect())
                     }
                     crate::rules::Evaluated::Unknown(why) => {

@@ -65,6 +65,7 @@ impl Pair<'_> {
         self.profile();
         self.members("capabilities", Area::Capabilities);
         self.members("devices", Area::Devices);
+        self.members("groups", Area::User);
         self.members("ports", Area::Namespaces);
         self.mounts();
         self.map("sysctls", Area::Sysctls);

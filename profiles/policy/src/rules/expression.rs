@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr};
 use cel::{Context, Program, Value};
 
+use super::culprits::{self, Culprits};
+
 /// Bytes of one expression.
 const LONGEST: usize = 4096;
 /// Brackets and operators inside each other.
@@ -61,6 +63,7 @@ pub struct Expression {
     has_in_loop: bool,
     loops: u32,
     nodes: u32,
+    culprits: Vec<Culprits>,
 }
 
 impl std::fmt::Debug for Expression {
@@ -106,6 +109,7 @@ impl Expression {
             has_in_loop: walk.has_in_loop,
             loops: walk.deepest_loop,
             nodes: walk.nodes,
+            culprits: culprits::of(source),
             program,
         })
     }
@@ -170,9 +174,16 @@ impl Expression {
         }
     }
 
-    /// The facts that it uses, as `PATH = VALUE`, where they are short enough to read.
-    pub(crate) fn facts(&self, snapshot: &serde_json::Value) -> Vec<String> {
-        self.told(|path| (path[0] == "snapshot").then(|| find(snapshot, &path[1..])).flatten())
+    /// The facts that it uses, as `PATH = VALUE`, where they are short enough to read, and of lists the elements that break it.
+    pub(crate) fn facts(
+        &self,
+        snapshot: &serde_json::Value,
+        context: &Context<'_, '_>,
+        largest: usize,
+    ) -> Vec<String> {
+        self.told(context, largest, |path| {
+            (path[0] == "snapshot").then(|| find(snapshot, &path[1..])).flatten()
+        })
     }
 
     /// The same of a declared container.
@@ -180,23 +191,40 @@ impl Expression {
         &self,
         workload: &crate::declared::Workload,
         container: &crate::declared::Container,
+        context: &Context<'_, '_>,
+        largest: usize,
     ) -> Vec<String> {
         // Serialising plain data cannot fail.
         let value = |value: Result<serde_json::Value, serde_json::Error>| value.unwrap_or_default();
         let container = value(serde_json::to_value(container));
         let whole =
             if self.names("workload") { value(serde_json::to_value(workload)) } else { Default::default() };
-        self.told(|path| match path[0].as_str() {
+        self.told(context, largest, |path| match path[0].as_str() {
             "container" => find(&container, &path[1..]),
             "workload" => find(&whole, &path[1..]),
             _ => None,
         })
     }
 
-    fn told<'v>(&self, value: impl Fn(&[String]) -> Option<&'v serde_json::Value>) -> Vec<String> {
+    fn told<'v>(
+        &self,
+        context: &Context<'_, '_>,
+        largest: usize,
+        value: impl Fn(&[String]) -> Option<&'v serde_json::Value>,
+    ) -> Vec<String> {
         const LONGEST_FACT: usize = 300;
+        // CEL's filter copies what it has found so far with every element.
+        const LONGEST_LIST: usize = 5_000;
         let mut facts: Vec<String> = Vec::new();
-        for used in &self.uses {
+        let mut picked: Vec<&str> = Vec::new();
+        for culprits in self.culprits.iter().filter(|_| largest <= LONGEST_LIST) {
+            let lines = culprits.told(context);
+            if !lines.is_empty() {
+                picked.push(culprits.list());
+                facts.extend(lines);
+            }
+        }
+        for used in self.uses.iter().filter(|used| !picked.contains(&used.path.join(".").as_str())) {
             if let Some(value) = value(&used.path) {
                 let text = value.to_string();
                 let shown = if text.len() <= LONGEST_FACT { text } else { size_of(value) };

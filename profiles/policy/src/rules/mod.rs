@@ -1,5 +1,6 @@
 //! Policies: files of rules, what they extend, and what they let pass.
 
+mod culprits;
 mod expression;
 mod file;
 mod glob;

@@ -21,7 +21,8 @@ pub struct FactArgs {
     #[arg(long, value_name = "RELEASE", value_parser = parse_kernel)]
     kernel: Option<KernelVersion>,
     /// Read profiles as this program installs them: written (as they say), runc, runc@1.1, crun, youki, docker,
-    /// docker@20.10, podman, containerd [default: written]
+    /// docker@20.10, podman, containerd; with another runtime than the engine's usual one: containerd/runc@1.1,
+    /// podman/runc, docker/crun [default: written]
     #[arg(long = "as", value_name = "ENGINE")]
     engine: Option<Engine>,
     /// The libseccomp that it is built with: 2.5.4 [default: the newest known]

@@ -63,7 +63,7 @@ fn readings(
         (Some(named), _) => vec![named],
         (None, "plim") => vec![Engine::Written],
         // The engine has settled its own keys; a runtime read the rest.
-        (None, _) => vec![Engine::Runc, Engine::Runc1_1, Engine::Crun, Engine::Youki],
+        (None, _) => Engine::all().filter(|engine| engine.is_bare_runtime()).collect(),
     };
     let mut tried: Vec<Diagram> = Vec::new();
     let mut refused = None;

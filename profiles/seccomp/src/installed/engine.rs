@@ -11,39 +11,70 @@ pub enum Engine {
     Written,
     /// runc 1.2 and later.
     Runc,
-    /// runc from 1.0.0 to 1.1.
+    /// runc from 1.0.0 to 1.1.14.
     Runc1_1,
+    /// runc 1.1.15, the last of its series.
+    Runc1_1_15,
     /// crun 1.x.
     Crun,
     /// youki (libcontainer) 0.5 and later.
     Youki,
     /// Docker Engine 23 and later, with runc 1.2 and later.
     Docker,
+    /// The same with runc 1.1, which Docker's packages brought until 27.3.
+    DockerRunc1_1,
+    /// The same with runc 1.1.15.
+    DockerRunc1_1_15,
+    /// The same with crun (`--runtime`).
+    DockerCrun,
     /// Docker Engine 20.10, with runc 1.1.
     Docker20_10,
     /// Podman 4 and later, with crun.
     Podman,
+    /// The same with runc 1.2 and later.
+    PodmanRunc,
+    /// The same with runc 1.1.
+    PodmanRunc1_1,
+    /// The same with runc 1.1.15.
+    PodmanRunc1_1_15,
     /// containerd, with runc 1.2 and later: `ctr run --seccomp-profile`, nerdctl, and Kubernetes' `Localhost` profiles.
     Containerd,
+    /// The same with runc 1.1.
+    ContainerdRunc1_1,
+    /// The same with runc 1.1.15.
+    ContainerdRunc1_1_15,
+    /// The same with crun.
+    ContainerdCrun,
 }
 
-/// Spelling and engine, in the order in which they are listed.
-const SPELLINGS: [(&str, Engine); 9] = [
-    ("written", Engine::Written),
-    ("runc", Engine::Runc),
-    ("runc@1.1", Engine::Runc1_1),
-    ("crun", Engine::Crun),
-    ("youki", Engine::Youki),
-    ("docker", Engine::Docker),
-    ("docker@20.10", Engine::Docker20_10),
-    ("podman", Engine::Podman),
-    ("containerd", Engine::Containerd),
+/// Spelling, engine and the runtime that compiles the filter, in the order in which they are listed.
+#[rustfmt::skip]
+const SPELLINGS: [(&str, Engine, Option<Runtime>); 19] = [
+    ("written", Engine::Written, None),
+    ("runc", Engine::Runc, Some(Runtime::Runc)),
+    ("runc@1.1", Engine::Runc1_1, Some(Runtime::Runc1_1)),
+    ("runc@1.1.15", Engine::Runc1_1_15, Some(Runtime::Runc1_1_15)),
+    ("crun", Engine::Crun, Some(Runtime::Crun)),
+    ("youki", Engine::Youki, Some(Runtime::Youki)),
+    ("docker", Engine::Docker, Some(Runtime::Runc)),
+    ("docker/runc@1.1", Engine::DockerRunc1_1, Some(Runtime::Runc1_1)),
+    ("docker/runc@1.1.15", Engine::DockerRunc1_1_15, Some(Runtime::Runc1_1_15)),
+    ("docker/crun", Engine::DockerCrun, Some(Runtime::Crun)),
+    ("docker@20.10", Engine::Docker20_10, Some(Runtime::Runc1_1)),
+    ("podman", Engine::Podman, Some(Runtime::Crun)),
+    ("podman/runc", Engine::PodmanRunc, Some(Runtime::Runc)),
+    ("podman/runc@1.1", Engine::PodmanRunc1_1, Some(Runtime::Runc1_1)),
+    ("podman/runc@1.1.15", Engine::PodmanRunc1_1_15, Some(Runtime::Runc1_1_15)),
+    ("containerd", Engine::Containerd, Some(Runtime::Runc)),
+    ("containerd/runc@1.1", Engine::ContainerdRunc1_1, Some(Runtime::Runc1_1)),
+    ("containerd/runc@1.1.15", Engine::ContainerdRunc1_1_15, Some(Runtime::Runc1_1_15)),
+    ("containerd/crun", Engine::ContainerdCrun, Some(Runtime::Crun)),
 ];
 
 impl Engine {
     /// Every engine.
     pub fn all() -> impl Iterator<Item = Engine> + Clone {
-        SPELLINGS.iter().map(|(_, engine)| *engine)
+        SPELLINGS.iter().map(|(_, engine, _)| *engine)
     }
 
     /// As it is spelled on a command line.
@@ -53,24 +84,35 @@ impl Engine {
 
     /// The runtime that compiles the filter, `None` for [`Engine::Written`].
     pub fn runtime(self) -> Option<Runtime> {
-        match self {
-            Engine::Written => None,
-            Engine::Runc | Engine::Docker | Engine::Containerd => Some(Runtime::Runc),
-            Engine::Runc1_1 | Engine::Docker20_10 => Some(Runtime::Runc1_1),
-            Engine::Crun | Engine::Podman => Some(Runtime::Crun),
-            Engine::Youki => Some(Runtime::Youki),
-        }
+        SPELLINGS[self as usize].2
+    }
+
+    /// A bare runtime, whose profile is in OCI's dialect or in one that its engine has settled.
+    pub fn is_bare_runtime(self) -> bool {
+        self.runtime().is_some() && self.reads() == Keys::AsWritten
     }
 
     /// Which of the dialects' keys it reads.
     pub(super) fn reads(self) -> Keys {
         match self {
-            Engine::Docker | Engine::Docker20_10 => Keys::Docker,
-            Engine::Podman => Keys::Podman,
-            Engine::Containerd => Keys::Oci,
-            Engine::Written | Engine::Runc | Engine::Runc1_1 | Engine::Crun | Engine::Youki => {
-                Keys::AsWritten
+            Engine::Docker
+            | Engine::DockerRunc1_1
+            | Engine::DockerRunc1_1_15
+            | Engine::DockerCrun
+            | Engine::Docker20_10 => Keys::Docker,
+            Engine::Podman | Engine::PodmanRunc | Engine::PodmanRunc1_1 | Engine::PodmanRunc1_1_15 => {
+                Keys::Podman
             }
+            Engine::Containerd
+            | Engine::ContainerdRunc1_1
+            | Engine::ContainerdRunc1_1_15
+            | Engine::ContainerdCrun => Keys::Oci,
+            Engine::Written
+            | Engine::Runc
+            | Engine::Runc1_1
+            | Engine::Runc1_1_15
+            | Engine::Crun
+            | Engine::Youki => Keys::AsWritten,
         }
     }
 
@@ -81,7 +123,9 @@ impl Engine {
         let never = matches!(host, Arch::Parisc | Arch::Parisc64 | Arch::M68k | Arch::Sh | Arch::Sheb);
         match self {
             Engine::Docker20_10 => !(newer || never || host == Arch::Mips || host == Arch::X32),
-            Engine::Docker => !(never || host == Arch::Mips || host == Arch::X32),
+            Engine::Docker | Engine::DockerRunc1_1 | Engine::DockerRunc1_1_15 | Engine::DockerCrun => {
+                !(never || host == Arch::Mips || host == Arch::X32)
+            }
             _ => true,
         }
     }
@@ -123,8 +167,10 @@ impl Keys {
 pub enum Runtime {
     /// runc 1.2 and later.
     Runc,
-    /// runc 1.0 and 1.1.
+    /// runc from 1.0.0 to 1.1.14.
     Runc1_1,
+    /// runc 1.1.15, which puts ENOSYS above the machine's own calls also where its architecture is not listed.
+    Runc1_1_15,
     /// crun.
     Crun,
     /// youki.
@@ -134,7 +180,7 @@ pub enum Runtime {
 impl Runtime {
     /// Whether calls above the highest that the profile names get ENOSYS (runc since 1.0.0-rc93).
     pub(super) fn adds_enosys(self) -> bool {
-        matches!(self, Runtime::Runc | Runtime::Runc1_1)
+        matches!(self, Runtime::Runc | Runtime::Runc1_1 | Runtime::Runc1_1_15)
     }
 
     /// Whether it knows an architecture's name in a profile; crun and youki ask libseccomp.
@@ -143,7 +189,7 @@ impl Runtime {
         let never = matches!(arch, Arch::Parisc | Arch::Parisc64 | Arch::M68k | Arch::Sh | Arch::Sheb);
         match self {
             Runtime::Runc => !never,
-            Runtime::Runc1_1 => !(late || never),
+            Runtime::Runc1_1 | Runtime::Runc1_1_15 => !(late || never),
             Runtime::Crun | Runtime::Youki => true,
         }
     }
@@ -151,11 +197,13 @@ impl Runtime {
     /// The flags for seccomp(2) that come of the profile's, or why it refuses them.
     pub(super) fn flags(self, written: &[FilterFlag]) -> Result<Vec<FilterFlag>, &'static str> {
         match self {
-            Runtime::Runc1_1 if !written.is_empty() => Err("no flags, since runc 1.1 knows none"),
+            Runtime::Runc1_1 | Runtime::Runc1_1_15 if !written.is_empty() => {
+                Err("no flags, since runc 1.1 knows none")
+            }
             // It filters a single thread, which then executes.
             Runtime::Runc => Ok(written.iter().copied().filter(|flag| *flag != FilterFlag::Tsync).collect()),
             Runtime::Crun if written.is_empty() => Ok(vec![FilterFlag::SpecAllow]),
-            Runtime::Runc1_1 | Runtime::Crun | Runtime::Youki => Ok(written.to_vec()),
+            Runtime::Runc1_1 | Runtime::Runc1_1_15 | Runtime::Crun | Runtime::Youki => Ok(written.to_vec()),
         }
     }
 }
@@ -169,36 +217,59 @@ impl std::fmt::Display for Engine {
 impl std::str::FromStr for Engine {
     type Err = NotOneOf;
 
-    /// Reads `runc`, `docker@20.10`, …; a longer version (`runc@1.1.5`) is taken by the generation that it belongs to.
+    /// Reads `runc`, `docker@20.10`, `containerd/runc@1.1`, …; a longer version (`runc@1.1.5`) is taken by the generation that it
+    /// belongs to.
     ///
     /// ```
     /// use plim_seccomp::installed::Engine;
     /// assert_eq!("docker".parse(), Ok(Engine::Docker));
     /// assert_eq!("runc@1.1.5".parse(), Ok(Engine::Runc1_1));
+    /// assert_eq!("containerd@1.6.20/runc@1.1.5".parse(), Ok(Engine::ContainerdRunc1_1));
     /// let error = "podmann".parse::<Engine>().unwrap_err();
     /// assert!(error.to_string().ends_with(r#"did you mean "podman"?"#), "{error}");
     /// ```
     fn from_str(text: &str) -> Result<Engine, NotOneOf> {
-        let exact = SPELLINGS.iter().find(|(name, _)| *name == text).map(|(_, engine)| *engine);
-        exact
+        named(text)
             .or_else(|| by_version(text))
-            .ok_or_else(|| NotOneOf::new("an engine", text, SPELLINGS.iter().map(|(name, _)| *name)))
+            .or_else(|| with_runtime(text))
+            .ok_or_else(|| NotOneOf::new("an engine", text, SPELLINGS.iter().map(|(name, ..)| *name)))
     }
 }
 
+fn named(text: &str) -> Option<Engine> {
+    SPELLINGS.iter().find(|(name, ..)| *name == text).map(|(_, engine, _)| *engine)
+}
+
+/// `ENGINE[@VERSION]/RUNTIME[@VERSION]`.
+fn with_runtime(text: &str) -> Option<Engine> {
+    let (engine, runtime) = text.split_once('/')?;
+    let read = |word: &str| named(word).or_else(|| by_version(word));
+    let (engine, runtime) = (read(engine)?, read(runtime)?);
+    if engine.is_bare_runtime() || !runtime.is_bare_runtime() {
+        return None;
+    }
+    named(&format!("{}/{}", engine.name(), runtime.name()))
+        .or_else(|| (engine.runtime() == runtime.runtime()).then_some(engine))
+}
+
 fn by_version(text: &str) -> Option<Engine> {
+    if text.contains('/') {
+        return None;
+    }
     let (name, version) = text.split_once('@')?;
-    let mut parts = version.split('.').map(|part| part.parse::<u16>().ok());
-    let (major, minor) = (parts.next()??, parts.next().flatten());
-    match (name, major, minor) {
-        ("runc", 1, Some(0 | 1)) => Some(Engine::Runc1_1),
-        ("runc", 1, Some(2..)) => Some(Engine::Runc),
-        ("docker", 20, Some(10)) => Some(Engine::Docker20_10),
-        ("docker", 23.., _) => Some(Engine::Docker),
-        ("crun", 1, _) => Some(Engine::Crun),
-        ("youki", 0, Some(5..)) => Some(Engine::Youki),
-        ("podman", 4.., _) => Some(Engine::Podman),
-        ("containerd", 1 | 2, _) => Some(Engine::Containerd),
+    // Of a package's version (1.1.5+ds1-1) the upstream part.
+    let version = version.split(['-', '+', '~']).next().unwrap_or(version);
+    let parts: Vec<u16> = version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    match (name, parts.as_slice()) {
+        ("runc", [1, 1, 15..=u16::MAX, ..]) => Some(Engine::Runc1_1_15),
+        ("runc", [1, 0 | 1, ..]) => Some(Engine::Runc1_1),
+        ("runc", [1, 2..=u16::MAX, ..]) => Some(Engine::Runc),
+        ("docker", [20, 10, ..]) => Some(Engine::Docker20_10),
+        ("docker", [23..=u16::MAX, ..]) => Some(Engine::Docker),
+        ("crun", [1, ..]) => Some(Engine::Crun),
+        ("youki", [0, 5..=u16::MAX, ..]) => Some(Engine::Youki),
+        ("podman", [4..=u16::MAX, ..]) => Some(Engine::Podman),
+        ("containerd", [1 | 2, ..]) => Some(Engine::Containerd),
         _ => None,
     }
 }
@@ -216,15 +287,39 @@ mod tests {
         for (text, engine) in [
             ("runc@1.0.0", Engine::Runc1_1),
             ("runc@1.3", Engine::Runc),
+            ("runc@1.1.5+ds1-1", Engine::Runc1_1),
+            ("runc@1.2.0-rc.1", Engine::Runc),
             ("docker@20.10.24", Engine::Docker20_10),
             ("docker@28.5.2", Engine::Docker),
             ("podman@4.3.1", Engine::Podman),
+            ("runc@1.1.15", Engine::Runc1_1_15),
+            ("docker@24.0.7/runc@1.1.9", Engine::DockerRunc1_1),
+            ("docker@26.1.5/runc@1.1.15", Engine::DockerRunc1_1_15),
+            ("docker/runc@1.3.0", Engine::Docker),
+            ("docker@20.10.24/runc@1.1.5", Engine::Docker20_10),
+            ("podman@4.3.1/crun@1.8.1", Engine::Podman),
+            ("containerd@1.6.20~ds1-1/runc@1.1.5+ds1-1", Engine::ContainerdRunc1_1),
         ] {
             assert_eq!(text.parse(), Ok(engine), "{text}");
         }
-        for bad in ["", "runc@", "runc@0.9", "docker@19.03", "Docker", "lxc", "runc@1.x", &"x".repeat(9000)] {
+        for bad in [
+            "",
+            "runc@",
+            "runc@0.9",
+            "docker@19.03",
+            "Docker",
+            "lxc",
+            "runc@1.x",
+            "runc/crun",
+            "docker/podman",
+            "docker@20.10/crun",
+            &"x".repeat(9000),
+        ] {
             let error = bad.parse::<Engine>().unwrap_err().to_string();
-            assert!(error.contains("written, runc, runc@1.1, crun") && error.len() < 400, "{bad}: {error}");
+            assert!(
+                error.contains("written, runc, runc@1.1, runc@1.1.15, crun") && error.len() < 400,
+                "{bad}: {error}"
+            );
         }
         assert_eq!("Docker".parse::<Engine>().unwrap_err().nearest.as_deref(), Some("docker"));
     }

@@ -457,8 +457,8 @@ fn heights(settled: &Settled<'_>, native: Arch, runtime: Runtime, vintage: Vinta
     if !runtime.adds_enosys() || permissive {
         return BTreeMap::new();
     }
-    // runc 1.1 (until 1.1.15) takes the listed ones alone.
-    let implied = (runtime == Runtime::Runc).then_some(native);
+    // runc before 1.1.15 takes the listed ones alone.
+    let implied = matches!(runtime, Runtime::Runc | Runtime::Runc1_1_15).then_some(native);
     let arches: BTreeSet<Arch> = settled.listed.iter().copied().chain(implied).collect();
     let names = || settled.rules.iter().flat_map(|rule| &rule.entry.names);
     arches

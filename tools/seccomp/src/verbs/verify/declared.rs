@@ -71,10 +71,10 @@ impl Declared {
             (Some(named), _) => vec![named],
             (None, "plim") => vec![Engine::Written],
             // The engine has settled its own keys; a runtime read the rest.
-            (None, _) if by_engine => vec![Engine::Runc, Engine::Runc1_1, Engine::Crun, Engine::Youki],
-            (None, "docker") => vec![Engine::Docker, Engine::Docker20_10],
-            (None, "podman") => vec![Engine::Podman],
-            (None, "containerd") => vec![Engine::Containerd],
+            (None, _) if by_engine => Engine::all().filter(|engine| engine.is_bare_runtime()).collect(),
+            (None, "docker" | "podman" | "containerd") => {
+                Engine::all().filter(|one| one.name().starts_with(engine)).collect()
+            }
             (None, _) => Engine::all().collect(),
         };
         let readings = match &content {

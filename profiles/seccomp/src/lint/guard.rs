@@ -5,12 +5,15 @@ use super::{Class, Finding, Permit, Severity, View};
 use crate::action::Action;
 use crate::arch::Arch;
 use crate::diagram::Diagram;
+use crate::interpret::SeccompData;
 use crate::syscalls::{self, SyscallNr};
 
 /// S018: no seccomp at all.
 pub(super) fn off(pointer: Option<&str>) -> Finding {
     let message = "seccomp is off: every system call is made".to_owned();
-    Finding::new(Class::OpenDefault, Severity::Critical, message).pointer(pointer.map(str::to_owned))
+    Finding::new(Class::OpenDefault, Severity::Critical, message)
+        .evidence(["no filter is installed".to_owned()])
+        .pointer(pointer.map(str::to_owned))
 }
 
 /// S018: numbers that the filter does not speak of are let through.
@@ -18,7 +21,10 @@ pub(super) fn open_default(view: &View<'_>) -> Vec<Finding> {
     let here = view.store.at(view.diagram, view.native.audit_token(), None);
     if view.refuses_nothing() {
         let message = "the filter lets every call through".to_owned();
-        let finding = Finding::new(Class::OpenDefault, Severity::Critical, message);
+        let first = SeccompData { arch: view.native.audit_token(), ..SeccompData::default() };
+        let finding = Finding::new(Class::OpenDefault, Severity::Critical, message)
+            .evidence(["no call is refused, whatever its arguments".to_owned()])
+            .witness(Some(&first));
         return vec![finding.pointer(view.resolved.map(|_| "/defaultAction".to_owned()))];
     }
     let classes = view.store.number_classes(here);
@@ -30,6 +36,7 @@ pub(super) fn open_default(view: &View<'_>) -> Vec<Finding> {
     let example = view.example_of(most.rest, view.native, SyscallNr(most.first), |_| true);
     vec![
         Finding::new(Class::OpenDefault, Severity::Medium, message)
+            .evidence([format!("number {} is named by no rule", most.first)])
             .witness(example.as_ref())
             .pointer(view.resolved.map(|_| "/defaultAction".to_owned())),
     ]
@@ -119,7 +126,13 @@ pub(super) fn x32(view: &View<'_>) -> Vec<Finding> {
         format!("as x32 calls, {} are let through that x86-64 calls are not: {}", names.len(), some(&names));
     let example = view.example(Arch::X32, *first, |action: Action| Permit::of(action) > Permit::Refused);
     let pointer = example.and_then(|call| view.pointer(&call));
-    vec![Finding::new(Class::X32, Severity::High, message).witness(example.as_ref()).pointer(pointer)]
+    let evidence = "their numbers have bit 30 (0x40000000) set, under x86-64's token".to_owned();
+    vec![
+        Finding::new(Class::X32, Severity::High, message)
+            .evidence([evidence])
+            .witness(example.as_ref())
+            .pointer(pointer),
+    ]
 }
 
 /// Whether every answer is this one.

@@ -19,6 +19,7 @@
 pub mod bitmap;
 mod class;
 mod equivalent;
+mod example;
 mod fallback;
 mod guard;
 mod multiplex;
@@ -168,16 +169,19 @@ fn lint(
         Ok(Some(resolved)) => resolved,
         Ok(None) => {
             report.take(vec![guard::off(Some("/defaultAction"))]);
+            example::fill(&mut report.findings, written, &facts, None);
             return report.finish();
         }
         Err(error) if error.pointer().is_some_and(|pointer| pointer.contains("/syscalls")) => {
             report.take(vec![rules::contradiction(&error)]);
             let why = "the profile has no meaning as long as its rules contradict each other";
             report.undecided.push(why.to_owned());
+            example::fill(&mut report.findings, written, &facts, None);
             return report.finish();
         }
         Err(error) => {
             report.undecided.push(format!("the profile cannot be resolved: {error}"));
+            example::fill(&mut report.findings, written, &facts, None);
             return report.finish();
         }
     };
@@ -189,6 +193,7 @@ fn lint(
         Ok(diagram) => report.diagram(store, diagram, facts.arch, facts.kernel, Some(&resolved)),
         Err(why) => report.undecided.push(why.to_string()),
     }
+    example::fill(&mut report.findings, written, &facts, Some(&resolved));
     report.finish()
 }
 
@@ -196,7 +201,8 @@ fn lint(
 pub fn lint_filter(programs: &[Program], native: Arch, kernel: KernelVersion) -> Report {
     let mut report = Collector::default();
     if programs.is_empty() {
-        report.take(vec![guard::off(None)]);
+        let first = SeccompData { arch: native.audit_token(), ..SeccompData::default() };
+        report.take(vec![guard::off(None).witness(Some(&first))]);
         return report.finish();
     }
     let mut store = Store::new();

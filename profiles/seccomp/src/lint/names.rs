@@ -1,7 +1,7 @@
 //! Names that have no effect.
 
 use super::rules::{applying, filter_arches, holds_here, some};
-use super::{Class, Finding, Permit, Severity};
+use super::{Class, Finding, Permit, Severity, example};
 use crate::dialect::{Written, WrittenRule};
 use crate::installed::{Known, Vintage, known};
 use crate::resolve::Facts;
@@ -60,7 +60,13 @@ pub(super) fn too_new(written: &Written, facts: &Facts, vintage: Vintage) -> Vec
         );
         findings.push(
             Finding::new(Class::TooNew, severity(written, entry), message)
-                .pointer(Some(entry.pointer.to_string())),
+                .pointer(Some(entry.pointer.to_string()))
+                .evidence([format!(
+                    "{} of the {} names of the rule are skipped",
+                    unknown.len(),
+                    entry.names.len()
+                )])
+                .witness(example::of_name(unknown[0], &entry.conditions, &arches).as_ref()),
         );
     }
     findings

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Class, Finding, Permit, Severity};
+use super::{Class, Finding, Permit, Severity, example};
 use crate::action::Action;
 use crate::arch::Arch;
 use crate::condition::{Condition, Test};
@@ -42,7 +42,9 @@ pub(super) fn equal_to_default(written: &Written, facts: &Facts) -> Vec<Finding>
     let finding = |entry: &WrittenRule| {
         let message =
             format!("the rule for {} says {default}, which is the default action", some(&entry.names));
-        Finding::new(Class::EqualToDefault, Severity::Low, message).pointer(Some(entry.pointer.to_string()))
+        Finding::new(Class::EqualToDefault, Severity::Low, message)
+            .evidence(["engines leave such a rule out".to_owned()])
+            .pointer(Some(entry.pointer.to_string()))
     };
     equal.map(finding).collect()
 }
@@ -143,13 +145,20 @@ pub(super) fn replaced(written: &Written, facts: &Facts, resolved: &Resolved) ->
     let finding = |((loser, winner), names): ((usize, usize), BTreeSet<&str>)| {
         let (loser, winner) = (entries[loser], entries[winner]);
         let pointer = Some(loser.pointer.to_string());
+        let arches: Vec<Arch> = resolved.arches.iter().copied().collect();
+        let call = names.first().and_then(|name| example::of_name(name, &loser.conditions, &arches));
+        let gets =
+            call.map(|call| format!("the call gets {}, by {}", resolved.decide(&call), winner.pointer));
         if loser.action == winner.action {
             let message = format!(
                 "for {} this rule never decides: {} says the same, whatever the arguments",
                 some(names),
                 winner.pointer
             );
-            return Finding::new(Class::Shadowed, Severity::Low, message).pointer(pointer);
+            return Finding::new(Class::Shadowed, Severity::Low, message)
+                .pointer(pointer)
+                .evidence(gets)
+                .witness(call.as_ref());
         }
         let loosened = Permit::of(winner.action) > Permit::of(loser.action);
         let severity = if loosened { Severity::High } else { Severity::Medium };
@@ -161,15 +170,18 @@ pub(super) fn replaced(written: &Written, facts: &Facts, resolved: &Resolved) ->
             winner.action
         );
         let why = "libseccomp lets the first unconditional rule of a call replace all its others, whatever their actions";
-        Finding::new(Class::Conflict, severity, message).pointer(pointer).evidence([why.to_owned()])
+        Finding::new(Class::Conflict, severity, message)
+            .pointer(pointer)
+            .evidence([why.to_owned()].into_iter().chain(gets))
+            .witness(call.as_ref())
     };
     found.into_iter().map(finding).collect()
 }
 
 /// S005: conditional rules that earlier ones leave nothing to.
 pub(super) fn shadowed(store: &mut Store, resolved: &Resolved) -> Result<Vec<Finding>, Undecided> {
-    // Pointer → whether some call is decided by it, and the calls it speaks of.
-    let mut decides: BTreeMap<&str, (bool, BTreeSet<&'static str>)> = BTreeMap::new();
+    // Pointer → whether some call is decided by it, the calls it speaks of, and one of them.
+    let mut decides: BTreeMap<&str, (bool, BTreeSet<&'static str>, Option<SeccompData>)> = BTreeMap::new();
     for (arch, nr, rules) in conditional(resolved) {
         let diagram =
             marks::first_that_holds(store, arch, nr, rules.iter().map(|rule| rule.conditions.clone()))?;
@@ -177,17 +189,27 @@ pub(super) fn shadowed(store: &mut Store, resolved: &Resolved) -> Result<Vec<Fin
         for (index, rule) in rules.iter().enumerate() {
             let entry = decides.entry(&rule.from).or_default();
             entry.0 |= verdicts.contains(&mark(index));
-            entry.1.extend(syscalls::name(arch, nr));
+            let name = syscalls::name(arch, nr);
+            entry.1.extend(name);
+            entry.2 = entry.2.or_else(|| example::of_name(name?, &rule.conditions, &[arch]));
         }
     }
-    let never = decides.into_iter().filter(|(_, (decides, _))| !decides);
+    let never = decides.into_iter().filter(|(_, (decides, ..))| !decides);
     Ok(never
-        .map(|(pointer, (_, names))| {
+        .map(|(pointer, (_, names, call))| {
             let message = format!(
                 "the rule for {} never decides: stricter rules take every call that it speaks of",
                 some(names)
             );
-            Finding::new(Class::Shadowed, Severity::Medium, message).pointer(Some(pointer.to_owned()))
+            let rule = call.and_then(|call| resolved.rule_for(&call).map(|rule| &*rule.from));
+            let gets = call.map(|call| {
+                let action = resolved.decide(&call);
+                format!("the call gets {action}, by {}", rule.unwrap_or("/defaultAction"))
+            });
+            Finding::new(Class::Shadowed, Severity::Medium, message)
+                .pointer(Some(pointer.to_owned()))
+                .evidence(gets)
+                .witness(call.as_ref())
         })
         .collect())
 }

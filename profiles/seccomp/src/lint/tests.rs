@@ -398,6 +398,33 @@ fn s018_open_default() {
     assert_eq!(of(&filter(&[ALLOW]), Class::OpenDefault)[0].severity, Severity::Critical);
 }
 
+/// Every finding has a witness that gets what the evidence says; but a name that no architecture has can be called by nobody.
+#[test]
+fn every_finding_shows_itself() {
+    let entries = format!(
+        "{},{},{},{},{}",
+        r#"{"names":["read","write"],"action":"SCMP_ACT_ERRNO","errnoRet":1},{"names":["raed"],"action":"SCMP_ACT_ALLOW"}"#,
+        allow(r#""socket""#, &format!("{},{}", arg(0, "GE", 3), arg(0, "LE", 7))),
+        allow(r#""personality""#, ""),
+        allow(r#""personality""#, &arg(0, "EQ", 8)),
+        allow(r#""mlock""#, &arg(5, "EQ", 1)),
+    );
+    let mut classes = std::collections::BTreeSet::new();
+    for default in ["ERRNO", "ALLOW"] {
+        for json in [entries.as_str(), "", r#"{"names":["mount"],"action":"SCMP_ACT_KILL_PROCESS"}"#] {
+            let report = lint_installed(&profile(default, json), &facts(&[]), Engine::Runc, Vintage::V2_5_4);
+            for finding in report.findings {
+                classes.insert(finding.id);
+                assert!(!finding.evidence.is_empty(), "{finding:#?}");
+                assert!(!finding.remedy.is_empty(), "{finding:#?}");
+                assert!(finding.witness.is_some() || finding.message.contains("raed"), "{finding:#?}");
+            }
+        }
+    }
+    let expected = ["PLIM-S005", "PLIM-S007", "PLIM-S008", "PLIM-S010", "PLIM-S017", "PLIM-S018"];
+    assert!(expected.iter().all(|id| classes.contains(id)), "{classes:?}");
+}
+
 #[test]
 fn a_clean_profile_is_clean() {
     let names =

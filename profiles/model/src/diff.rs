@@ -26,7 +26,9 @@ use comparison::Comparison;
 ///
 /// 1.1: verdicts on system calls carry a `witness`, and those of architectures that neither side names are told in the same form, with
 /// `"arch": "other architectures"`. A reader of 1.0 may pass over both.
-pub const DIFF_FORMAT: &str = "1.1";
+///
+/// 1.2: `findings`: what makes a difference smaller than it looks. A reader of 1.1 may pass over them.
+pub const DIFF_FORMAT: &str = "1.2";
 
 /// A part of a snapshot that can be compared alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -201,7 +203,7 @@ pub struct SeccompDetail {
 }
 
 /// One call, as a filter sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Witness {
     /// The number.
     pub nr: u32,
@@ -269,6 +271,27 @@ pub struct UnknownFact {
     pub why: String,
 }
 
+/// What a reader of the changes should know besides: a call that one side refuses can be made there in another way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct DiffFinding {
+    /// The side that refuses the call.
+    pub side: Side,
+    /// The class, as `plim seccomp lint` has it: `PLIM-S002`.
+    pub id: String,
+    /// What is found, one sentence.
+    pub message: String,
+    /// What shows it, one fact each.
+    pub evidence: Vec<String>,
+    /// What to do about it.
+    pub remedy: String,
+    /// The architecture of the call that gets through, as `plim seccomp eval` takes it.
+    pub arch: String,
+    /// Its name.
+    pub syscall: String,
+    /// The call.
+    pub witness: Witness,
+}
+
 /// The whole result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Diff {
@@ -281,6 +304,9 @@ pub struct Diff {
     /// What was needed and not observed; left out of the JSON when there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<UnknownFact>,
+    /// What makes a change smaller than it looks; left out of the JSON when there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<DiffFinding>,
 }
 
 impl Diff {
@@ -301,7 +327,16 @@ impl Diff {
             same: changes.is_empty() && unknown.is_empty(),
             changes,
             unknown,
+            findings: Vec::new(),
         }
+    }
+
+    /// The same with findings, sorted.
+    #[must_use]
+    pub fn with_findings(mut self, mut findings: Vec<DiffFinding>) -> Diff {
+        findings.sort();
+        self.findings = findings;
+        self
     }
 
     /// Whether no change shows that A reaches something that B does not. A change that is neither more nor less counts
@@ -320,7 +355,7 @@ impl Diff {
     }
 }
 
-/// The JSON Schema of [`Diff`]; committed as `schema/diff-1.1.json`.
+/// The JSON Schema of [`Diff`]; committed as `schema/diff-1.2.json`.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(Diff);
     schema.insert("title".to_owned(), "Plimsoll diff".into());

@@ -448,7 +448,7 @@ fn json_shape() {
     let text = serde_json::to_value(diff(&a, &b)).expect("text");
     assert_eq!(
         text,
-        json!({"format": "1.1", "same": false, "changes": [
+        json!({"format": "1.2", "same": false, "changes": [
             {"area": "capabilities", "path": "/no_new_privs", "before": false, "after": true, "effect": "less"}
         ]})
     );

@@ -24,5 +24,5 @@ fn snapshot() {
 
 #[test]
 fn diff() {
-    committed_is_current("diff-1.1.json", &plim_model::diff::schema());
+    committed_is_current("diff-1.2.json", &plim_model::diff::schema());
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use plim_model::diff::{Area, Change, Diff, Effect, Side};
+use plim_model::diff::{Area, Change, Diff, DiffFinding, Effect, Side};
 use plim_seccomp::diagram::Undecided;
 use serde_json::Value;
 
@@ -64,7 +64,11 @@ pub fn table(diff: &Diff, style: Style) -> String {
             Cell::new(row.after),
         ]);
     }
-    table.render()
+    let mut text = table.render();
+    for finding in findings(diff) {
+        text.push_str(&format!("!  {finding}\n"));
+    }
+    text
 }
 
 /// The same rows as plain text: sign, area, what, when, A, B.
@@ -101,6 +105,7 @@ pub fn page(
         remarks.push(summary(diff));
     }
     remarks.extend(unknown(diff));
+    remarks.extend(findings(diff));
     let mut wall = match sides {
         Some([Ok(a), Ok(b)]) => seccomp_diff::picture(&title, remarks, [a, b])?,
         _ => Wall { title, remarks, ..Wall::default() },
@@ -122,6 +127,15 @@ pub fn summary(diff: &Diff) -> String {
         count(Effect::Less),
         count(Effect::Other)
     )
+}
+
+/// What makes a change smaller than it looks, one line each.
+pub fn findings(diff: &Diff) -> Vec<String> {
+    let line = |finding: &DiffFinding| {
+        let DiffFinding { side, id, message, arch, syscall, witness, .. } = finding;
+        format!("{id} in {side}: {message}, as {syscall}({}, …) on {arch}", witness.args[0])
+    };
+    diff.findings.iter().map(line).collect()
 }
 
 /// Every unknown fact, those of one side, area and cause in one line.

@@ -2,14 +2,32 @@
 
 use std::collections::BTreeSet;
 
-use plim_model::diff::{Area, Change, SeccompDetail, Witness};
+use plim_model::diff::{Area, Change, DiffFinding, Effect, SeccompDetail, Side, Witness};
 use plim_seccomp::diagram::{Diagram, Store, Undecided, condition};
 use plim_seccomp::exact::{self, ExactChange};
-use plim_seccomp::{Action, Arch, syscalls};
+use plim_seccomp::{Action, Arch, lint, syscalls};
 
 use crate::calls;
 use crate::seccomp_side::Meaning;
 use crate::wall::Wall;
+
+/// How conditions are put.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct NamesArgs {
+    /// Put conditions in the kernel's names of arguments and constants: family == AF_ALG [this is the default]
+    #[arg(long, overrides_with = "no_names")]
+    names: bool,
+    /// Put conditions in numbers: arg0 == 0x26
+    #[arg(long, overrides_with = "names")]
+    no_names: bool,
+}
+
+impl NamesArgs {
+    /// Whether names are wanted.
+    pub fn wanted(self) -> bool {
+        !self.no_names
+    }
+}
 
 /// What is known about two sides.
 #[derive(Debug, Default)]
@@ -18,20 +36,52 @@ pub struct Comparison {
     pub changes: Vec<Change>,
     /// What could not be decided, each a sentence.
     pub unknown: Vec<String>,
+    /// What makes a change smaller than it looks.
+    pub findings: Vec<DiffFinding>,
 }
 
-/// Compares them.
-pub fn compare(a: &Meaning, b: &Meaning) -> Comparison {
+/// The changes, and what makes them smaller than they look.
+type Decided = (Vec<ExactChange>, Vec<DiffFinding>);
+
+/// Compares them. `names`: whether conditions name arguments and constants.
+pub fn compare(a: &Meaning, b: &Meaning, names: bool) -> Comparison {
     let mut store = Store::new();
-    let mut changes = || -> Result<Vec<ExactChange>, (&str, Undecided)> {
+    let mut decide = || -> Result<Decided, (&str, Undecided)> {
         let a = a.exact(&mut store).map_err(|why| ("the filter of A", why))?;
         let b = b.exact(&mut store).map_err(|why| ("the filter of B", why))?;
-        exact::diff(&mut store, a, b, true).map_err(|why| ("the difference", why))
+        let changes = exact::diff(&mut store, a, b, names).map_err(|why| ("the difference", why))?;
+        let mut findings = Vec::new();
+        for (side, diagram, refuses) in [(Side::A, a, Effect::More), (Side::B, b, Effect::Less)] {
+            let refused = changes.iter().filter(|change| change.effect() == refuses);
+            let refused: BTreeSet<&str> = refused.map(|change| change.syscall.as_str()).collect();
+            if !refused.is_empty() {
+                let found = lint::still_made(&mut store, diagram, &refused);
+                let found = found.map_err(|why| ("the calls that are made in another way", why))?;
+                findings.extend(found.into_iter().filter_map(|found| finding(side, found)));
+            }
+        }
+        Ok((changes, findings))
     };
-    match changes() {
-        Ok(changes) => Comparison { changes: changes.into_iter().map(change).collect(), unknown: Vec::new() },
-        Err((what, why)) => Comparison { changes: Vec::new(), unknown: vec![format!("{what}: {why}")] },
+    match decide() {
+        Ok((changes, findings)) => {
+            Comparison { changes: changes.into_iter().map(change).collect(), unknown: Vec::new(), findings }
+        }
+        Err((what, why)) => Comparison { unknown: vec![format!("{what}: {why}")], ..Comparison::default() },
     }
+}
+
+fn finding(side: Side, found: lint::Finding) -> Option<DiffFinding> {
+    let call = found.witness?;
+    Some(DiffFinding {
+        side,
+        id: found.id.to_owned(),
+        message: found.message,
+        evidence: found.evidence,
+        remedy: found.remedy,
+        arch: call.arch,
+        syscall: call.syscall?,
+        witness: Witness { nr: call.nr, args: call.args, arch_token: None, instruction_pointer: None },
+    })
 }
 
 /// The architecture of a row for all that neither side names.

@@ -16,8 +16,15 @@ pub(crate) struct Judged {
     pub(crate) meanings: Option<[Result<Meaning, String>; 2]>,
 }
 
-/// Compares. `asked` are the areas that `--only` named; `None` for all that both sides have.
-pub(crate) fn judge(a: &Side, b: &Side, asked: Option<&AreaSet>, facts: &Facts) -> anyhow::Result<Judged> {
+/// Compares. `asked` are the areas that `--only` named; `None` for all that both sides have. `names`: whether conditions name arguments
+/// and constants.
+pub(crate) fn judge(
+    a: &Side,
+    b: &Side,
+    asked: Option<&AreaSet>,
+    facts: &Facts,
+    names: bool,
+) -> anyhow::Result<Judged> {
     let all = AreaSet::all();
     let areas = asked.unwrap_or(&all);
     if let (Some(x), Some(y)) = (&a.snapshot, &b.snapshot) {
@@ -25,15 +32,17 @@ pub(crate) fn judge(a: &Side, b: &Side, asked: Option<&AreaSet>, facts: &Facts) 
             let diff = compare(x, y, areas, Filters::Summaries);
             return Ok(Judged { diff, notes: Vec::new(), meanings: None });
         }
+        let mut findings = Vec::new();
         let filters = match (a.programs(), b.programs()) {
             (Some(x), Some(y)) => {
                 let [x, y] = [x, y].map(|programs| Meaning::Stack(programs.to_vec()));
-                let found = seccomp_diff::compare(&x, &y);
+                let found = seccomp_diff::compare(&x, &y, names);
+                findings = found.findings;
                 Filters::Compared { changes: found.changes, unknown: found.unknown }
             }
             _ => Filters::Summaries,
         };
-        let diff = compare(x, y, areas, filters);
+        let diff = compare(x, y, areas, filters).with_findings(findings);
         let meanings = [a, b].map(|side| match &side.seccomp {
             Content::Stack(programs) => Ok(Meaning::Stack(programs.clone())),
             Content::Unknown(why) => Err(why.clone()),
@@ -53,9 +62,11 @@ pub(crate) fn judge(a: &Side, b: &Side, asked: Option<&AreaSet>, facts: &Facts) 
         Ok(Ok(meaning))
     };
     let meanings = [meaning(a)?, meaning(b)?];
+    let mut findings = Vec::new();
     let (changes, unknown): (_, Vec<(Which, String)>) = match &meanings {
         [Ok(x), Ok(y)] => {
-            let found = seccomp_diff::compare(x, y);
+            let found = seccomp_diff::compare(x, y, names);
+            findings = found.findings;
             (found.changes, found.unknown.into_iter().map(|why| (Which::Both, why)).collect())
         }
         [x, y] => {
@@ -72,7 +83,8 @@ pub(crate) fn judge(a: &Side, b: &Side, asked: Option<&AreaSet>, facts: &Facts) 
             why,
         })
         .collect();
-    Ok(Judged { diff: Diff::new(changes, unknown), notes, meanings: Some(meanings) })
+    let diff = Diff::new(changes, unknown).with_findings(findings);
+    Ok(Judged { diff, notes, meanings: Some(meanings) })
 }
 
 /// A profile or a filter has nothing but seccomp; asking for more is an error, not a quiet nothing.

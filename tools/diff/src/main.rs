@@ -41,6 +41,8 @@ struct Args {
     #[arg(long, value_enum, value_name = "CLAIM")]
     require: Option<Claim>,
     #[command(flatten)]
+    names: seccomp_diff::NamesArgs,
+    #[command(flatten)]
     facts: plim_tools_common::facts::FactArgs,
     #[command(flatten)]
     output: Output<Format>,
@@ -92,7 +94,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
     args.confine.enter(Phase::writing_to(&out))?;
 
     let (a, b) = (a.side()?, b.side()?);
-    let judged = judge::judge(&a, &b, asked.as_ref(), &facts)?;
+    let judged = judge::judge(&a, &b, asked.as_ref(), &facts, args.names.wanted())?;
     match args.output.format {
         Format::Json => out.emit_json(&judged.diff)?,
         Format::Table => out.emit(diff_table::table(&judged.diff, style).as_bytes())?,

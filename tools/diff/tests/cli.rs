@@ -63,7 +63,7 @@ fn the_class_exercise_socket_is_the_difference() {
     let output = profiles("preset:docker-default", "preset:tcpdump", &["--format", "json"]);
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));
     let json: Value = serde_json::from_str(&out(&output)).expect("JSON");
-    assert_eq!((&json["format"], &json["same"]), (&json!("1.1"), &json!(false)));
+    assert_eq!((&json["format"], &json["same"]), (&json!("1.2"), &json!(false)));
     let changes = json["changes"].as_array().expect("array");
     let arches: Vec<&str> = changes.iter().filter_map(|c| c["arch"].as_str()).collect();
     assert_eq!(arches, ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
@@ -75,9 +75,28 @@ fn the_class_exercise_socket_is_the_difference() {
         assert_eq!(change["effect"], "less");
     }
     assert_eq!(changes[0]["number"], 41);
+    // And what the profile leaves open: a 32-bit program still gets its socket.
+    let findings = json["findings"].as_array().expect("array");
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let expected = json!({"id": "PLIM-S002", "side": "b", "arch": "i386", "syscall": "socketcall",
+        "witness": {"nr": 102, "args": ["0x1", "0x0", "0x0", "0x0", "0x0", "0x0"]}});
+    for (key, value) in expected.as_object().expect("object") {
+        assert_eq!(&findings[0][key], value, "{key}");
+    }
+    // Seen from the other side it is the same one.
+    let back = out(&profiles("preset:tcpdump", "preset:class-default", &["--format", "json"]));
+    let back: Value = serde_json::from_str(&back).expect("JSON");
+    assert_eq!(
+        (&back["findings"][0]["side"], &back["findings"][0]["id"]),
+        (&json!("a"), &json!("PLIM-S002"))
+    );
 
     let table = out(&profiles("preset:docker-default", "preset:tcpdump", &[]));
-    assert_eq!(table.lines().count(), 2, "three architectures that agree are one row: {table}");
+    assert_eq!(table.lines().count(), 3, "three architectures that agree are one row: {table}");
+    assert!(
+        table.contains("\n!  PLIM-S002 in B: socketcall on i386 still does what is refused as socket"),
+        "{table}"
+    );
     assert!(
         table.contains("socket (x86_64, i386, x32)") && table.contains("SCMP_ACT_ERRNO (EPERM)"),
         "{table}"
@@ -93,13 +112,26 @@ fn the_class_exercise_socket_is_the_difference() {
 }
 
 #[test]
+fn conditions_are_put_in_names_or_in_numbers() {
+    for (flags, expected) in [
+        (&[][..], "family not in {AF_ALG, AF_VSOCK}"),
+        (&["--names"], "family not in {AF_ALG, AF_VSOCK}"),
+        (&["--no-names"], "arg0 not in {38, 40}"),
+        (&["--no-names", "--names"], "family not in {AF_ALG, AF_VSOCK}"),
+    ] {
+        let table = out(&profiles("preset:docker-default", "preset:tcpdump", flags));
+        assert!(table.contains(expected), "{flags:?}: {table}");
+    }
+}
+
+#[test]
 fn same_is_zero_and_says_so() {
     let output = profiles("preset:tcpdump", "preset:tcpdump", &[]);
     assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), "no difference\n"));
     let json: Value =
         serde_json::from_str(&out(&profiles("preset:tcpdump", "preset:tcpdump", &["--format", "json"])))
             .expect("JSON");
-    assert_eq!(json, json!({"format": "1.1", "same": true, "changes": []}));
+    assert_eq!(json, json!({"format": "1.2", "same": true, "changes": []}));
     let unified = profiles("preset:tcpdump", "preset:tcpdump", &["--format", "unified"]);
     assert_eq!(out(&unified), "");
 }

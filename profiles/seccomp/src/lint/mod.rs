@@ -42,6 +42,7 @@ use crate::kernel::KernelVersion;
 use crate::resolve::{Facts, Resolved, UnknownNames, resolve};
 use crate::witness::Witness;
 pub use class::{Class, Severity};
+pub use multiplex::still_made;
 pub(crate) use view::{Permit, View};
 
 /// The version of [`Report`]'s JSON. A reader refuses another major number and ignores keys that it does not know.

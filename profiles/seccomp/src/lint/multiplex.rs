@@ -1,11 +1,13 @@
 //! `socketcall` and `ipc`: one number for many calls, whose arguments lie behind a pointer where no filter sees them.
 
+use std::collections::BTreeSet;
+
 use super::rules::some;
 use super::{Class, Finding, Permit, Severity, View};
 use crate::action::Action;
 use crate::arch::Arch;
 use crate::constants::ConstantSet;
-use crate::diagram::Undecided;
+use crate::diagram::{Diagram, Store, Undecided};
 use crate::interpret::SeccompData;
 use crate::syscalls;
 
@@ -25,6 +27,29 @@ fn direct(arch: Arch, operation: &str) -> Option<&'static str> {
 
 /// S002.
 pub(super) fn companions(view: &mut View<'_>) -> Result<Vec<Finding>, Undecided> {
+    Ok(by_operations(view)?.into_iter().map(|(_, finding)| finding).collect())
+}
+
+/// The findings of S002 that speak of one of `calls`, for whoever refuses these: they can still be made. `store` is as it was before.
+///
+/// # Errors
+/// [`Undecided`] when the budget does not suffice.
+pub fn still_made(
+    store: &mut Store,
+    diagram: Diagram,
+    calls: &BTreeSet<&str>,
+) -> Result<Vec<Finding>, Undecided> {
+    let mut view = View::new(std::mem::take(store), diagram, Arch::X86_64, None);
+    let found = by_operations(&mut view);
+    *store = view.store;
+    let speaks = |operations: &[&str]| operations.iter().any(|name| calls.contains(name));
+    Ok(found?.into_iter().filter(|(operations, _)| speaks(operations)).map(|(_, finding)| finding).collect())
+}
+
+/// Each finding with the calls that are refused and made all the same.
+type ByOperations = Vec<(Vec<&'static str>, Finding)>;
+
+fn by_operations(view: &mut View<'_>) -> Result<ByOperations, Undecided> {
     let mut findings = Vec::new();
     for arch in view.arches.clone() {
         for (multiplexer, set) in [("socketcall", ConstantSet::SocketCall), ("ipc", ConstantSet::IpcCall)] {
@@ -39,7 +64,7 @@ fn companion(
     arch: Arch,
     multiplexer: &'static str,
     set: ConstantSet,
-) -> Result<Option<Finding>, Undecided> {
+) -> Result<Option<(Vec<&'static str>, Finding)>, Undecided> {
     let Some(nr) = syscalls::number(arch, multiplexer) else { return Ok(None) };
     let all = view.at(arch, nr);
     if view.most(all) == Permit::Refused {
@@ -79,10 +104,9 @@ fn companion(
     let message =
         format!("{multiplexer} on {} still does what is refused as {}", arch.name(), some(&operations));
     let pointer = example.and_then(|call| view.pointer(&call));
-    Ok(Some(
-        Finding::new(Class::Multiplexer, Severity::High, message)
-            .evidence(evidence)
-            .witness(example.as_ref())
-            .pointer(pointer),
-    ))
+    let finding = Finding::new(Class::Multiplexer, Severity::High, message)
+        .evidence(evidence)
+        .witness(example.as_ref())
+        .pointer(pointer);
+    Ok(Some((operations, finding)))
 }

@@ -32,7 +32,7 @@ fn socket(family: u32) -> Meaning {
 
 #[test]
 fn a_row_carries_condition_and_witness() {
-    let found = compare(&socket(17), &socket(16));
+    let found = compare(&socket(17), &socket(16), true);
     assert_eq!(found.unknown, [""; 0]);
     assert_eq!(
         serde_json::to_value(&found.changes).unwrap(),
@@ -67,7 +67,7 @@ fn a_row_carries_condition_and_witness() {
 
 #[test]
 fn architectures_without_a_name_here_are_one_row() {
-    let found = compare(&Meaning::Stack(Vec::new()), &socket(17));
+    let found = compare(&Meaning::Stack(Vec::new()), &socket(17), true);
     let rows: Vec<(&str, Effect)> = found.changes.iter().map(|c| (c.path.as_str(), c.effect)).collect();
     assert_eq!(
         rows,
@@ -91,7 +91,7 @@ fn what_is_too_much_is_unknown_and_never_the_same() {
             (RET_K, 0, 0, ALLOW),
         ])
     };
-    let found = compare(&product(5), &product(6));
+    let found = compare(&product(5), &product(6), true);
     assert!(found.changes.is_empty());
     assert!(found.unknown[0].starts_with("the filter of A: undecided at instruction 3: "), "{found:?}");
 }

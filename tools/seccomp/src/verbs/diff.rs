@@ -20,6 +20,8 @@ pub(crate) struct Args {
     /// Another one
     b: String,
     #[command(flatten)]
+    names: seccomp_diff::NamesArgs,
+    #[command(flatten)]
     facts: FactArgs,
     #[command(flatten)]
     output: Output<Format>,
@@ -43,14 +45,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     args.confine.enter(Phase::writing_to(&out))?;
 
     let (names, meanings) = pair.meanings()?;
-    let found = seccomp_diff::compare(&meanings[0], &meanings[1]);
+    let found = seccomp_diff::compare(&meanings[0], &meanings[1], args.names.wanted());
     let unknown = found.unknown.into_iter().map(|why| UnknownFact {
         side: Side::Both,
         area: Area::Seccomp,
         path: "/seccomp/filters".to_owned(),
         why,
     });
-    let diff = Diff::new(found.changes, unknown.collect());
+    let diff = Diff::new(found.changes, unknown.collect()).with_findings(found.findings);
     match args.output.format {
         Format::Json => out.emit_json(&diff)?,
         Format::Table => out.emit(diff_table::table(&diff, style).as_bytes())?,

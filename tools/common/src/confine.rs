@@ -3,7 +3,7 @@
 //! Files of containers, profiles from the internet and filters of live processes are read by tools that run as root. So
 //! a tool works in two phases: first it opens and reads all it needs and opens the place of its result, then it calls
 //! [`enter`], and only then it parses, judges and draws. From there on the kernel holds it to memory, the descriptors it
-//! has and, where the result is a file, one rename.
+//! has and, where the result is a file, one rename. A tool that watches looks at more while it works, and says so in its [`Phase`].
 //!
 //! Two filters are installed, made with seccompiler for the architecture that this was built for:
 //!
@@ -40,6 +40,8 @@ pub struct Phase {
     pub rename: bool,
     /// The work is shared out among threads, which this confines too.
     pub threads: bool,
+    /// A loaded tracer is read, and what its events speak of is looked at: processes, filters, files beneath a root.
+    pub watch: bool,
 }
 
 impl Phase {
@@ -107,7 +109,20 @@ pub fn programs(phase: Phase) -> anyhow::Result<[BpfProgram; 2]> {
     if phase.rename {
         listed.extend(RENAME.into_iter().map(|call| (call, Vec::new())));
     }
-    let alarmed = ALARM.into_iter().map(|call| (call, Vec::new())).collect();
+    let mut alarmed: BTreeMap<i64, Vec<SeccompRule>> =
+        ALARM.into_iter().map(|call| (call, Vec::new())).collect();
+    if phase.watch {
+        listed.extend(WATCHING.into_iter().map(|call| (call, Vec::new())));
+        let changes = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC).cast_unsigned();
+        let reading = rule(2, SeccompCmpOp::MaskedEq(changes.into()), libc::O_RDONLY.cast_unsigned().into())?;
+        listed.insert(libc::SYS_openat, vec![reading]);
+        let allowed = BPF_COMMANDS.map(|command| rule(0, SeccompCmpOp::Eq, command));
+        listed.insert(libc::SYS_bpf, allowed.into_iter().collect::<anyhow::Result<_>>()?);
+        let others = BPF_COMMANDS
+            .map(|command| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, command));
+        let others = SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?;
+        alarmed.insert(libc::SYS_bpf, vec![others]);
+    }
     let enosys = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
     Ok([
         SeccompFilter::new(alarmed, SeccompAction::Allow, SeccompAction::KillProcess, arch)?.try_into()?,
@@ -144,6 +159,27 @@ const RENAME: [i64; 5] =
 /// The temporary file takes its place, or goes away.
 #[cfg(not(target_arch = "x86_64"))]
 const RENAME: [i64; 3] = [libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_unlinkat];
+
+/// The ring is waited for, and what is there is looked at. openat2 keeps a look at a container's file beneath the container's root; its
+/// flags lie in memory, where no filter sees them.
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const WATCHING: [i64; 14] = [
+    libc::SYS_poll, libc::SYS_ppoll, libc::SYS_openat2, libc::SYS_fstatfs, libc::SYS_statfs, libc::SYS_getxattr,
+    libc::SYS_stat, libc::SYS_lstat, libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_readlink, libc::SYS_readlinkat,
+    libc::SYS_getdents64, libc::SYS_getcwd,
+];
+/// The same.
+#[cfg(not(target_arch = "x86_64"))]
+#[rustfmt::skip]
+const WATCHING: [i64; 10] = [
+    libc::SYS_ppoll, libc::SYS_openat2, libc::SYS_fstatfs, libc::SYS_statfs, libc::SYS_getxattr,
+    libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_readlinkat, libc::SYS_getdents64, libc::SYS_getcwd,
+];
+
+/// `enum bpf_cmd` (include/uapi/linux/bpf.h): elements of maps that are there are looked up, set and deleted; an iterator that is loaded
+/// is linked and read. No map and no program is made.
+const BPF_COMMANDS: [u64; 5] = [1, 2, 3, 28, 33];
 
 /// What no parser ever asks for.
 #[rustfmt::skip]
@@ -234,6 +270,27 @@ mod tests {
         assert_eq!(verdict(&stack, "clone", [0x0120_0011, 0, 0, 0, 0, 0]), refused);
         assert_eq!(verdict(&stack, "clone3", [0; 6]), refused);
         assert_eq!(verdict(&stack, "openat", [0; 6]), refused);
+    }
+
+    #[test]
+    fn a_tracer_looks_and_changes_nothing() {
+        let stack = stack(Phase { watch: true, ..Phase::default() });
+        let refused = Action::Errno(Errno::ENOSYS);
+        let open = |flags: i32| verdict(&stack, "openat", [0, 0, flags.cast_unsigned().into(), 0, 0, 0]);
+        assert_eq!(open(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECTORY | libc::O_PATH), Action::Allow);
+        for flags in
+            [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC, libc::O_TMPFILE | libc::O_RDWR]
+        {
+            assert_eq!(open(flags), refused, "{flags:#x}");
+        }
+        for command in 0..64 {
+            let expected = if BPF_COMMANDS.contains(&command) { Action::Allow } else { Action::KillProcess };
+            assert_eq!(verdict(&stack, "bpf", [command, 0, 0, 0, 0, 0]), expected, "{command}");
+        }
+        for alarm in ["socket", "execve", "ptrace", "setns", "kill"] {
+            assert_eq!(verdict(&stack, alarm, [0; 6]), Action::KillProcess, "{alarm}");
+        }
+        assert_eq!(verdict(&stack, "clone", [0x003d_0f00, 0, 0, 0, 0, 0]), refused);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use plim_tools_common::args::Output;
+use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::output;
 use plim_tools_common::target::{TargetName, find_live};
@@ -71,6 +72,8 @@ struct Args {
     times: bool,
     #[command(flatten)]
     output: Output<Format>,
+    #[command(flatten)]
+    confine: ConfineArgs,
     /// A command to run in a new container, and its arguments
     #[arg(value_name = "COMMAND", last = true, conflicts_with = "targets")]
     command: Vec<String>,
@@ -136,9 +139,13 @@ fn run(args: Args) -> Result<u8> {
     }
     let stop = Stop::new()?;
     let wanted = Wanted { causes: args.cause.clone(), syscalls: args.syscall.clone() };
-    let out = std::io::BufWriter::new(args.output.destination()?);
+    let out = args.output.destination()?;
+    let phase = Phase { watch: true, ..Phase::writing_to(&out) };
+    let out = std::io::BufWriter::new(out);
     let mut report = Report::new(out, args.output.format, args.summary, wanted, args.output.style());
     watch.attach().or_status(exit::UNOBSERVABLE)?;
+    // What containers do is data that others wrote. A COMMAND is run, and traced, by plim run, which is a launcher.
+    args.confine.enter(phase)?;
     note(&args, &format!("tracing {}", names(&selected)))?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     while !stop.asked() && end.is_none_or(|end| Instant::now() < end) {

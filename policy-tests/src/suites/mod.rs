@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod diff;
 pub mod docker;
 mod docker_check;
+pub mod engines;
 pub mod exercise;
 pub mod filesystem;
 pub mod hostile;
@@ -42,6 +43,7 @@ pub const ALL: &[Suite] = &[
     verify::SUITE,
     lock::SUITE,
     docker::SUITE,
+    engines::SUITE,
     cleanup::SUITE,
 ];
 

@@ -62,11 +62,14 @@ fn rows_are_exact(
             prop_assert_eq!((row.before, row.after), answers, "{:x?} {:?}", call, row);
         }
     }
-    let subset = exact::subset(store, a, b).unwrap();
-    let union = exact::union(store, a, b).unwrap();
-    let both = exact::intersect(store, a, b).unwrap();
+    // Conditions on many arguments of many calls may multiply beyond the budget; then nothing is said.
+    let joined = (exact::subset(store, a, b), exact::union(store, a, b), exact::intersect(store, a, b));
+    let (Ok(subset), Ok(union), Ok(both)) = joined else { return Ok(()) };
     for (part, whole) in [(a, union), (b, union), (both, a), (both, b)] {
-        prop_assert!(exact::subset(store, part, whole).unwrap().holds);
+        match exact::subset(store, part, whole) {
+            Ok(verdict) => prop_assert!(verdict.holds),
+            Err(Undecided { .. }) => return Ok(()),
+        }
     }
     for call in calls {
         let permits = |diagram| Permits::of(store.decide(diagram, call));

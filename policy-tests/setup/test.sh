@@ -41,6 +41,8 @@ unit() {
 		awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }')
 	read -r p f s <<<"$sums"
 	if [ $status -ne 0 ]; then
+		# What failed and what it said, wherever it stands; then the end.
+		sed -n -e '/^failures:$/,/^test result:/p' -e '/^test .* FAILED$/p' -e '/panicked at/,+6p' "$work/unit" | head -n 200
 		grep -vE '^test .* \.\.\. ok$|^running 0 tests|^$' "$work/unit" | tail -n 150
 		# Tests that do not even build, or a runner that died, count as one failure.
 		[ "$f" -gt 0 ] || f=1

@@ -65,6 +65,11 @@ static TABLE: [Fallback; 22] = [
     row("statx", Some("newfstatat"), Harm::Breaks, "statx() of glibc and musl, and every stat of 32-bit programs, takes the older calls after ENOSYS only (sysdeps/unix/sysv/linux/statx.c, fstatat64.c, src/stat/fstatat.c)"),
 ];
 
+/// The calls for which any other error than ENOSYS breaks or misleads their callers, by name: the rows of 64-bit architectures.
+pub fn wants_enosys() -> impl Iterator<Item = &'static Fallback> {
+    TABLE.iter().filter(|row| row.harm != Harm::None)
+}
+
 static TIME64: &str = "32-bit programs of glibc since 2.34 and musl since 1.2 ask with 64-bit time first and take the older call \
                        after ENOSYS only (sysdeps/unix/sysv/linux/clock_gettime.c, src/time/clock_gettime.c)";
 

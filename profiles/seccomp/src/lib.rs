@@ -33,6 +33,7 @@ pub mod presets;
 pub mod resolve;
 mod spelling;
 pub mod syscalls;
+pub mod telling;
 pub mod witness;
 
 pub use action::Action;

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod args;
+pub mod beside;
 pub mod calls;
 pub mod confine;
 pub mod diff_table;

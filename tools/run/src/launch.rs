@@ -10,7 +10,7 @@ use plim_runtime::{RuntimeError, Stdio};
 use plim_tools_common::output;
 
 use crate::options::Options;
-use crate::tracing;
+use crate::{learning, tracing};
 
 /// Docker's status for "docker run itself failed".
 pub(crate) const LAUNCHER_FAILED: u8 = 125;
@@ -52,14 +52,18 @@ pub(crate) fn detached(config: &ContainerConfig) -> Result<u8, Failure> {
 /// # Errors
 /// It did not start, or could not be observed as asked, or something could not be cleared away.
 pub(crate) fn foreground(config: &ContainerConfig, options: &Options) -> Result<u8, Failure> {
-    if let Some(path) = &options.snapshot {
-        check_place(path)?;
+    for (option, path) in [("--snapshot", &options.snapshot), ("--learn", &options.learn)] {
+        if let Some(path) = path {
+            check_place(option, path)?;
+        }
     }
     let stdio = if options.interactive { Stdio::inherit() } else { Stdio::without_input() };
     let stdio = tracing::stdio(options, stdio)?;
     // Loaded before anything is made: then a kernel or a caller that cannot trace costs nothing.
     let prepared = if options.trace { Some(tracing::Prepared::new(options)?) } else { None };
+    let recorder = options.learn.as_deref().map(|path| learning::Prepared::new(options, path)).transpose()?;
     let created = plim_runtime::create(config, stdio)?;
+    let learning = recorder.map(|recorder| recorder.attach(config, created.pid())).transpose()?;
     let tracing = prepared.map(|prepared| prepared.attach(config, created.pid())).transpose()?;
     let running = match &options.snapshot {
         None => created.start()?,
@@ -76,6 +80,9 @@ pub(crate) fn foreground(config: &ContainerConfig, options: &Options) -> Result<
     if let Some(tracing) = tracing {
         tracing.end()?;
     }
+    if let Some(learning) = learning {
+        learning.end()?;
+    }
     Ok(exit.code())
 }
 
@@ -86,16 +93,19 @@ fn snapshot(config: &ContainerConfig, pid: plim_model::HostPid) -> Result<Snapsh
     Ok(plim_observe::snapshot_with(&target, &SnapshotOptions { already_stopped: true, neighbours })?)
 }
 
-/// Finds out before anything is made that the snapshot would have no place.
-fn check_place(path: &Path) -> Result<()> {
+/// Finds out before anything is made that what is to be written would have no place.
+fn check_place(option: &str, path: &Path) -> Result<()> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let is_directory =
-        std::fs::metadata(parent).with_context(|| format!("--snapshot {}", path.display()))?.is_dir();
+        std::fs::metadata(parent).with_context(|| format!("{option} {}", path.display()))?.is_dir();
     if !is_directory || path.is_dir() {
-        bail!("--snapshot {}: not the path of a file", path.display());
+        bail!("{option} {}: not the path of a file", path.display());
     }
     Ok(())
 }

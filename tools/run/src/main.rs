@@ -11,6 +11,7 @@ mod devices;
 mod environment;
 mod host;
 mod launch;
+mod learning;
 mod limits;
 mod names;
 mod namespaces;

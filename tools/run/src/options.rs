@@ -305,6 +305,11 @@ pub(crate) struct Options {
     #[arg(long, hide = true, requires = "trace", value_delimiter = ',', value_parser = plim_trace::options::syscall)]
     pub(crate) trace_syscall: Vec<String>,
 
+    /// Record what the command uses (system calls, capabilities, files, devices, ports) to FILE, for plim learn (needs CAP_BPF and
+    /// CAP_PERFMON)
+    #[arg(long, value_name = "FILE", help_heading = LOOKING, conflicts_with_all = ["print_spec", "detach", "trace"])]
+    pub(crate) learn: Option<PathBuf>,
+
     /// Print the container as an OCI config.json and do not run it
     #[arg(long, help_heading = LOOKING)]
     pub(crate) print_spec: bool,
@@ -318,7 +323,7 @@ const LIMITS: &str = "Limits";
 const LOOKING: &str = "Looking from outside";
 
 /// What may be given beside `--bundle`: the rest is the bundle's to say.
-pub(crate) const BESIDE_BUNDLE: [&str; 16] = [
+pub(crate) const BESIDE_BUNDLE: [&str; 17] = [
     "bundle",
     "name",
     "detach",
@@ -335,6 +340,7 @@ pub(crate) const BESIDE_BUNDLE: [&str; 16] = [
     "trace_times",
     "trace_cause",
     "trace_syscall",
+    "learn",
 ];
 
 #[cfg(test)]

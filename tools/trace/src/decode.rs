@@ -72,7 +72,8 @@ fn value(arch: Arch, syscall: &str, argument: &arguments::Argument, value: u64) 
     })
 }
 
-fn socket_type(value: u64) -> Option<String> {
+/// The type of a socket in words: `SOCK_STREAM|SOCK_CLOEXEC`. `None` for a number without a name.
+pub fn socket_type(value: u64) -> Option<String> {
     const NONBLOCK: u64 = 0o4000;
     const CLOEXEC: u64 = 0o2_000_000;
     let base = value & !(NONBLOCK | CLOEXEC);

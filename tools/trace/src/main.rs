@@ -50,7 +50,7 @@ struct Args {
     #[arg(long, conflicts_with_all = ["targets", "command"])]
     all: bool,
     /// End after this time: 500ms, 10s, 5m
-    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "command")]
+    #[arg(long, value_name = "TIME", value_parser = options::duration, conflicts_with = "command")]
     duration: Option<Duration>,
     /// Tell equal refusals once, at the end, with their number
     #[arg(long)]
@@ -77,24 +77,6 @@ struct Args {
     /// A command to run in a new container, and its arguments
     #[arg(value_name = "COMMAND", last = true, conflicts_with = "targets")]
     command: Vec<String>,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| expected(text))?;
-    let milliseconds = match unit {
-        "ms" => Some(number),
-        "" | "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        _ => None,
-    };
-    milliseconds.map(Duration::from_millis).ok_or_else(|| expected(text))
-}
-
-fn expected(text: &str) -> String {
-    format!("found {text:?}, expected a number with ms, s, m or h")
 }
 
 fn main() -> ExitCode {

@@ -68,7 +68,8 @@ pub enum TracerError {
     TooMany,
 }
 
-fn step<E: std::error::Error>(step: impl Into<String>) -> impl FnOnce(E) -> TracerError {
+/// Gives an error of the BPF library the step at which it happened, and cuts a verifier's log to its end.
+pub fn step<E: std::error::Error>(step: impl Into<String>) -> impl FnOnce(E) -> TracerError {
     /// Characters of an answer: a verifier's log is pages long, and says at its end what it objects to.
     const LONGEST: usize = 400;
     move |error| {
@@ -351,7 +352,11 @@ pub const FIRST_PID_NAMESPACE: u32 = 4_026_531_836;
 /// `PROC_USER_INIT_INO`.
 pub const FIRST_USER_NAMESPACE: u32 = 4_026_531_837;
 
-fn may_trace() -> Result<(), TracerError> {
+/// Whether this process may trace: its capabilities, and that it lives in the first pid namespace.
+///
+/// # Errors
+/// What is missing.
+pub fn may_trace() -> Result<(), TracerError> {
     let own =
         std::fs::read_to_string("/proc/thread-self/status").map_err(step("read /proc/thread-self/status"))?;
     let own = status::parse(&own).map_err(step("read /proc/thread-self/status"))?.capabilities.effective;

@@ -28,13 +28,32 @@ const SPECIAL: [&str; 4] = ["CAP_BPF", "CAP_PERFMON", "CAP_SYSLOG", "CAP_CHECKPO
 /// vm_enough_memory asks for CAP_SYS_ADMIN whenever memory is mapped, and takes a no for an answer.
 pub(super) fn asks_for_memory(event: &Event, name: &str) -> bool {
     match name {
-        "mmap" | "mmap2" | "mremap" | "brk" | "execve" | "execveat" | "mprotect" | "pkey_mprotect"
-        | "fork" | "vfork" | "shmat" | "remap_file_pages" | "shmget" | "memfd_create" => true,
         "clone" => event.args[0] & NEW_NAMESPACES == 0,
         // Its flags lie in memory; memory that is not to be had is ENOMEM, so an EPERM is about namespaces.
         "clone3" => event.ret != -1,
-        _ => false,
+        _ => maps_memory(name),
     }
+}
+
+/// Calls that map memory whatever their arguments; vm_enough_memory asks for CAP_SYS_ADMIN in each.
+pub fn maps_memory(syscall: &str) -> bool {
+    matches!(
+        syscall,
+        "mmap"
+            | "mmap2"
+            | "mremap"
+            | "brk"
+            | "execve"
+            | "execveat"
+            | "mprotect"
+            | "pkey_mprotect"
+            | "fork"
+            | "vfork"
+            | "shmat"
+            | "remap_file_pages"
+            | "shmget"
+            | "memfd_create"
+    )
 }
 
 /// What the kernel asked for in the task's own right and in earnest.

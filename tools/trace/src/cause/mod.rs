@@ -9,6 +9,7 @@ mod file;
 mod limit;
 mod seccomp;
 
+pub use capability::maps_memory;
 use plim_model::Capability;
 use plim_seccomp::bpf::Program;
 use plim_seccomp::interpret::{self, SeccompData};

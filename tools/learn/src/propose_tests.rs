@@ -152,8 +152,7 @@ fn runtimes_can_start_it_and_no_more_than_needed() {
 #[test]
 fn a_proposal_is_no_more_than_docker_default() {
     // Every call that the runtimes need and that is usual, with what a program may well use.
-    let seen =
-        recording(vec![call("clone", &[("flags", 0, "0")]), call("personality", &[("persona", 0, "0")])]);
+    let seen = recording(vec![call("clone", &[("flags", 0, "0")])]);
     let proposal = propose(&seen, &Choices { usual: true, ..Choices::default() });
     let mut store = Store::new();
     let facts = Facts::new(Arch::X86_64, CapabilitySet::EMPTY, KERNEL);

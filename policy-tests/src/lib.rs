@@ -5,10 +5,12 @@
 //! `runc`, or either with one [`weaken::Weakening`]. Inside the container the static `plim-witness` looks around.
 //! Nothing here needs cargo at run time, so the whole suite also runs in a VM's initramfs.
 
+pub mod attached;
 pub mod bench;
 pub mod bench_seccomp;
 pub mod bench_trace;
 pub mod cli;
+pub mod dockerd;
 pub mod expect;
 pub mod host;
 pub mod inventory;

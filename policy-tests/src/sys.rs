@@ -180,3 +180,39 @@ pub fn most_memory_of_children() -> u64 {
     };
     usage.ru_maxrss.cast_unsigned() * 1024
 }
+
+/// Whether the kernel has a BPF program of this id (bpf(2), BPF_PROG_GET_FD_BY_ID).
+pub fn bpf_program_exists(id: u32) -> bool {
+    const BPF_PROG_GET_FD_BY_ID: i32 = 13;
+    let attributes = [id, 0, 0];
+    // SAFETY: the kernel reads the attributes, of which it is given the size; the descriptor is closed at once.
+    unsafe {
+        let descriptor = libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_GET_FD_BY_ID,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        );
+        if descriptor >= 0 {
+            libc::close(i32::try_from(descriptor).unwrap_or(-1));
+        }
+        descriptor >= 0
+    }
+}
+
+/// Lets a command that root starts come without some capabilities, by number: they are taken from the bounding set.
+pub fn without_capabilities(command: &mut std::process::Command, numbers: &[u8]) {
+    use std::os::unix::process::CommandExt;
+    let numbers = numbers.to_vec();
+    // SAFETY: between fork and exec prctl alone is called, which is async-signal-safe and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            for number in &numbers {
+                if libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(*number), 0, 0, 0) != 0 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
+}

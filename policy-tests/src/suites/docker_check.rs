@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::docker::Daemon;
+use crate::dockerd::Daemon;
 use crate::{Ctx, same};
 
 /// Rules that fail or cannot be told, and the status.

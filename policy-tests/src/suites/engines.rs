@@ -12,7 +12,7 @@ use plim_seccomp::installed::Vintage;
 use plim_seccomp::presets;
 use serde_json::{Value, json};
 
-use super::docker::Daemon;
+use crate::dockerd::Daemon;
 use crate::launcher::{Outcome, Running};
 use crate::{Case, Ctx, Need, Suite, Test, Weakening as W, same, sys};
 

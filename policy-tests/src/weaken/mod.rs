@@ -74,6 +74,8 @@ weakenings! {
     InspectForgets "inspect-forgets" "plim inspect does not list what is unknown.",
     DiffBlind "diff-blind" "plim diff compares the first target with itself, and plim lock locks it alone.",
     DiffElsewhere "diff-elsewhere" "plim diff compares the first target with the process that asks.",
+    TraceForgets "trace-forgets" "The last refusal of a trace is not told.",
+    TraceBlames "trace-blames" "Every refusal of a trace is blamed on a capability.",
     LeavesCgroup "leaves-cgroup" "A cgroup stays behind.",
     LeavesMount "leaves-mount" "A mount stays behind.",
     LeavesProcess "leaves-process" "A process stays behind.",

@@ -3,6 +3,7 @@
 //! ```text
 //! report                       everything it sees
 //! try CALL ARG… [-- CALL ARG…] one verdict a call: {"call": …, "result": "ok" | errno name | signal name}
+//! quiet CALL ARG…              one call, nothing said: the exit status is its errno
 //! probe ARCH:NR[:A,B,C,D,E]…   the installed filters' verdicts, nothing executed (ARCH is native or i386)
 //! sweep ARCH FIRST LAST        the same for a range of numbers
 //! hold SECONDS                 says "ready", ends on SIGTERM or when time is up
@@ -19,6 +20,7 @@ mod load;
 mod names;
 mod pace;
 mod probe;
+mod refusals;
 mod report;
 mod sys;
 mod tries;
@@ -32,6 +34,7 @@ fn main() {
     let code = match args.get(1).map(String::as_str) {
         Some("report") => report::print(),
         Some("try") => tries::run(rest),
+        Some("quiet") => tries::attempt(rest).err().unwrap_or(0).min(255),
         Some("probe") => probe::probe(rest),
         Some("sweep") => probe::sweep(rest),
         Some("hold") => load::hold(rest),

@@ -26,6 +26,7 @@ const ERRNOS: &[(i32, &str)] = &[
     (libc::EMFILE, "EMFILE"),
     (libc::ENOTTY, "ENOTTY"),
     (libc::ETXTBSY, "ETXTBSY"),
+    (libc::EFBIG, "EFBIG"),
     (libc::ENOSPC, "ENOSPC"),
     (libc::EROFS, "EROFS"),
     (libc::EPIPE, "EPIPE"),

@@ -70,6 +70,18 @@ pub(crate) fn low_memory(bytes: &[u8], len: usize) -> u64 {
     }
 }
 
+/// The bytes at an address that [`low_memory`] gave.
+pub(crate) fn bytes_at(address: u64, length: usize) -> Vec<u8> {
+    // SAFETY: the caller names memory of its own of at least that length, which is never freed.
+    unsafe { std::slice::from_raw_parts(address as *const u8, length) }.to_vec()
+}
+
+/// Ignores a signal.
+pub(crate) fn ignore(signal: i32) {
+    // SAFETY: a disposition touches no memory.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
 /// How a child ended.
 pub(crate) enum Ended {
     Code(i32),
@@ -235,4 +247,21 @@ pub(crate) fn install_probe() -> Result<(), i32> {
         }
     }
     Ok(())
+}
+
+/// Installs a filter that gives one action for one native call and allows the rest, on top of whatever filters there are; with
+/// `listen` it answers with the descriptor of the supervisor's.
+pub(crate) fn install_filter(number: u32, action: u32, listen: bool) -> Raw {
+    const SET_MODE_FILTER: u64 = 1;
+    const NEW_LISTENER: u64 = 8;
+    let program = [
+        libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 },
+        libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: number },
+        libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: action },
+        libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+    ];
+    let header = libc::sock_fprog { len: 4, filter: program.as_ptr().cast_mut() };
+    native(libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS.unsigned_abs().into(), 1, 0, 0, 0, 0])?;
+    let flags = if listen { NEW_LISTENER } else { 0 };
+    native(libc::SYS_seccomp, [SET_MODE_FILTER, flags, (&raw const header) as u64, 0, 0, 0])
 }

@@ -67,18 +67,25 @@ fn io<T>(result: std::io::Result<T>) -> Raw {
     result.map(|_| 0).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
 }
 
-/// A number in decimal or, with `0x`, in hexadecimal; negative numbers wrap.
+/// A number in decimal or, with `0x`, in hexadecimal, with `0` in octal; negative numbers wrap.
 pub(crate) fn integer(text: &str) -> Option<u64> {
     if let Some(hex) = text.strip_prefix("0x") {
         return u64::from_str_radix(hex, 16).ok();
     }
+    if let Some(octal) = text.strip_prefix('0').filter(|octal| !octal.is_empty()) {
+        return u64::from_str_radix(octal, 8).ok();
+    }
     text.parse::<u64>().ok().or_else(|| Some(text.parse::<i64>().ok()?.cast_unsigned()))
 }
 
-/// An argument of a raw call: a number, `s:TEXT` (a pointer to it), or `m:N` (a pointer to N zero bytes).
+/// An argument of a raw call: a number, `s:TEXT` (a pointer to it), `b:HEX` (a pointer to these bytes), or `m:N` (a pointer to N
+/// zero bytes).
 fn argument(text: &str) -> u64 {
     if let Some(string) = text.strip_prefix("s:") {
         return sys::low_memory(string.as_bytes(), string.len() + 1);
+    }
+    if let Some(bytes) = text.strip_prefix("b:").map(crate::refusals::hex) {
+        return sys::low_memory(&bytes, bytes.len());
     }
     if let Some(size) = text.strip_prefix("m:") {
         return sys::low_memory(&[], size.parse().unwrap_or(4096));
@@ -94,11 +101,13 @@ fn six(words: &[String]) -> [u64; 6] {
     args
 }
 
-fn path(text: &str) -> u64 {
+/// A path in memory, as an argument word.
+pub(crate) fn path(text: &str) -> u64 {
     sys::low_memory(text.as_bytes(), text.len() + 1)
 }
 
-fn attempt(call: &[String]) -> Raw {
+/// Makes one call in this process.
+pub(crate) fn attempt(call: &[String]) -> Raw {
     let word = |index: usize| call.get(index).map_or("", String::as_str);
     let value = |index: usize| integer(word(index)).unwrap_or(0);
     match word(0) {
@@ -161,7 +170,7 @@ fn attempt(call: &[String]) -> Raw {
         "udp" => io(std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| {
             socket.send_to(b"plimsoll", ("127.0.0.1", u16::try_from(value(1)).unwrap_or(9)))
         })),
-        _ => Err(255),
+        _ => crate::refusals::refused(call).unwrap_or(Err(255)),
     }
 }
 

@@ -289,7 +289,7 @@ impl Gathered {
 
     fn refusals(&mut self, watch: &mut Watch) -> Result<usize> {
         watch.drain(BATCH, |told| {
-            let refused = Refused { count: 1, denial: told.to_denial() };
+            let refused = Refused { count: 1, denial: told.to_denial(false) };
             let key = refused_key(&refused);
             if let Some(known) = self.refused.get_mut(&key) {
                 known.count += 1;

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use plim_observe::Selected;
 use plim_tools_common::beside::beside;
 use plim_trace::denial::Denial;
-use plim_trace::report::{Format, Report, Wanted};
+use plim_trace::report::{Format, Look, Report, Wanted};
 use plim_trace::session::Session;
 use plim_trace::tracer::Scope;
 use plim_trace::watch::Watch;
@@ -343,7 +343,8 @@ impl Container<'_> {
             watch.add(&selected, true, None)?;
             watch.attach()?;
             let style = plim_tools_common::output::Style::plain(false);
-            let report = Report::new(Vec::new(), Format::Jsonl, false, Wanted::default(), style);
+            let look = Look { format: Format::Jsonl, summary: false, times: false, style };
+            let report = Report::new(Vec::new(), look, Wanted::default());
             Session::begin(watch, report)
         };
         self.watching = begin().ok();

@@ -8,7 +8,7 @@ use plim_observe::Selected;
 use plim_runtime::config::ContainerConfig;
 use plim_runtime::{Stdio, Stream};
 use plim_tools_common::output::{Destination, Style};
-use plim_trace::report::{Format, Report, Wanted};
+use plim_trace::report::{Format, Look, Report, Wanted};
 use plim_trace::session::Session;
 use plim_trace::tracer::Scope;
 use plim_trace::watch::Watch;
@@ -57,8 +57,7 @@ impl Prepared {
             Some(path) if path == Path::new("-") => Place::Opened(Box::new(Destination::stdout())),
             Some(path) => Place::Opened(Box::new(Destination::file(path).context("--trace-output")?)),
         };
-        let mut watch = Watch::for_causes(&options.trace_cause).context("--trace")?;
-        watch.times = options.trace_times;
+        let watch = Watch::for_causes(&options.trace_cause).context("--trace")?;
         if watch.scope() == Scope::Everything && !watch.sees_capabilities() {
             crate::tell("--trace: this kernel shows no refused capabilities: such a refusal is unknown");
         }
@@ -66,7 +65,9 @@ impl Prepared {
         // People read it at the end, programs as it comes.
         let summary = options.trace_format == Format::Table && !options.trace_live;
         let out = BufWriter::new(place);
-        let report = Report::new(out, options.trace_format, summary, wanted, Style::plain(false));
+        let (format, times) = (options.trace_format, options.trace_times);
+        let look = Look { format, summary, times, style: Style::plain(false) };
+        let report = Report::new(out, look, wanted);
         Ok(Prepared { watch, report })
     }
 
@@ -94,6 +95,12 @@ impl Tracing {
         let (out, missed) = self.0.end().context("--trace")?;
         if missed.lost > 0 {
             crate::tell(&format!("--trace: {} events were lost", missed.lost));
+        }
+        if missed.skipped_runs > 0 {
+            crate::tell(&format!(
+                "--trace: the kernel skipped {} runs of the tracer's programs: a refusal may be missing",
+                missed.skipped_runs
+            ));
         }
         match out.into_inner().map_err(|error| error.into_error()).context("--trace-output")? {
             Place::Stderr(_) => Ok(()),

@@ -40,6 +40,8 @@ enum event_flag {
 	FLAG_NO_NEW_PRIVS = 1 << 11,
 	/* The kernel sent SIGXFSZ in this call. */
 	FLAG_XFSZ = 1 << 12,
+	/* No call: an engine's program became a command of the target. Its filters are new, and it may not live long. */
+	FLAG_ARRIVED = 1 << 13,
 };
 
 enum asked_flag {
@@ -74,8 +76,8 @@ struct event {
 	__s64 ret;
 	__u64 ip;
 	__u64 args[6];
-	/* Names the task's stack of filters for as long as one task stands on it. */
-	__u64 filter;
+	/* Of the instructions of all filters of the task, for a call that was not entered; 0 where the kernel does not keep them. */
+	__u64 digest;
 	__u64 effective;
 	__u64 bounding;
 	__s32 number;

@@ -48,6 +48,11 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define FILTERS 64
 /* Those beyond look at the task each time. */
 #define PROCESSORS 512
+/* The longest filter: BPF_MAXINSNS. */
+#define INSTRUCTIONS 4096
+/* FNV-1a over words of 64 bits, one for each instruction, the newest filter first: event.rs does the same. */
+#define DIGEST_BASIS 0xcbf29ce484222325ULL
+#define DIGEST_PRIME 0x100000001b3ULL
 /* struct upid: a number and a pointer. */
 #define UPID_SIZE 16
 /*
@@ -97,10 +102,18 @@ struct action_cache {
 	unsigned long allow_compat[1];
 };
 struct notification;
+struct sock_fprog_kern {
+	__u16 len;
+	void *filter;
+};
+struct bpf_prog {
+	struct sock_fprog_kern *orig_prog;
+};
 struct seccomp_filter {
 	struct action_cache cache;
 	struct notification *notif;
 	struct seccomp_filter *prev;
+	struct bpf_prog *prog;
 };
 typedef struct {
 	int counter;
@@ -188,6 +201,10 @@ volatile __u64 tasks_ended = 0;
  */
 volatile bool every_exit = false;
 
+struct instructions {
+	__u64 words[INSTRUCTIONS];
+};
+
 struct state {
 	__u32 generation;
 	/* Slot + 1, 0 for none. */
@@ -197,6 +214,9 @@ struct state {
 	__u64 words[CALL_WORDS];
 	/* How many filters the task stood on when they were looked at last: a stack only grows. */
 	__u32 filters;
+	/* The filters of which `digest` was made. */
+	struct seccomp_filter *digested;
+	__u64 digest;
 	/* That call was not seen to end. */
 	bool in_call;
 	/* Its end is looked at, whatever it returns. */
@@ -269,6 +289,14 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } woken SEC(".maps");
+
+/* A filter's instructions while its digest is made. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct instructions);
+} scratch SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -416,6 +444,60 @@ __attribute__((noinline)) int look_at_filters(void)
 	return 0;
 }
 
+/* One filter more in the digest; 0 when it cannot be read. A function of its own, as classify: it is verified once. */
+__attribute__((noinline)) __u64 digest_filter(__u64 address, __u64 digest)
+{
+	struct seccomp_filter *filter = (struct seccomp_filter *)address;
+	struct sock_fprog_kern *original = NULL;
+	struct instructions *all;
+	struct bpf_prog *program = NULL;
+	void *from = NULL;
+	__u32 zero = 0;
+	__u16 length = 0;
+
+	all = bpf_map_lookup_elem(&scratch, &zero);
+	bpf_probe_read_kernel(&program, sizeof(program), &filter->prog);
+	bpf_probe_read_kernel(&original, sizeof(original), &program->orig_prog);
+	bpf_probe_read_kernel(&length, sizeof(length), &original->len);
+	bpf_probe_read_kernel(&from, sizeof(from), &original->filter);
+	if (!all || length == 0 || length > INSTRUCTIONS ||
+	    bpf_probe_read_kernel(all, length * sizeof(all->words[0]), from))
+		return 0;
+	for (__u32 i = 0; i < INSTRUCTIONS; i++) {
+		if (i >= length)
+			break;
+		digest = (digest ^ all->words[i]) * DIGEST_PRIME;
+	}
+	return digest;
+}
+
+/* The digest of the current task's filters. They are never taken away, so that an address it stood on stays theirs. */
+__attribute__((noinline)) __u64 digest_filters(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct state *state = bpf_task_storage_get(&states, task, NULL, 0);
+	struct seccomp_filter *filter = task->seccomp.filter;
+	__u64 digest = DIGEST_BASIS, address = 0;
+
+	if (!state)
+		return 0;
+	if (filter == state->digested)
+		return state->digest;
+	state->digested = filter;
+	/* As a number: functions that are verified once take no pointers of the kernel's. */
+	bpf_probe_read_kernel(&address, sizeof(address), &task->seccomp.filter);
+	for (__u32 i = 0; i < FILTERS && address; i++) {
+		digest = digest_filter(address, digest);
+		if (digest == 0)
+			break;
+		filter = (struct seccomp_filter *)address;
+		if (bpf_probe_read_kernel(&address, sizeof(address), &filter->prev))
+			break;
+	}
+	state->digest = address ? 0 : digest;
+	return state->digest;
+}
+
 static __always_inline void keep_call(struct state *state, struct pt_regs *regs, __s64 number)
 {
 	state->number = number;
@@ -530,32 +612,6 @@ int capable_exit(__u64 *ctx)
 	return 0;
 }
 
-/* The engine's work is over once its target executes a command. */
-SEC("raw_tp/sched_process_exec")
-int executed(__u64 *ctx)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct state *state;
-	struct target *target;
-	__u32 slot;
-
-	/* Since it was judged it may have been moved into a target's cgroup. */
-	if (setting(SETTING_CGROUPS)) {
-		state = bpf_task_storage_get(&states, task, NULL, 0);
-		if (state)
-			state->generation = 0;
-	}
-	state = traced(task, false);
-	if (!state)
-		return 0;
-	state->outsider = false;
-	slot = state->target - 1;
-	target = bpf_map_lookup_elem(&targets, &slot);
-	if (target && !target->armed)
-		target->armed = 1;
-	return 0;
-}
-
 /* Whether the kernel's bitmap says that the task's filters allow the number whatever the arguments. */
 static __always_inline __u32 bitmap_flags(struct task_struct *task, __s64 number, bool compat)
 {
@@ -600,7 +656,7 @@ static __always_inline void fill(struct event *event, struct task_struct *task, 
 		event->args[5] = regs->r9;
 	}
 	event->ip = regs->ip;
-	event->filter = (__u64)look_up(task->seccomp.filter);
+	event->digest = flags & FLAG_ENTERED ? 0 : state->digest;
 	event->filters = task->seccomp.filter_count.counter;
 	event->effective = 0;
 	event->bounding = 0;
@@ -656,6 +712,8 @@ __attribute__((noinline)) int tell(__s64 ret, __u32 flags)
 	target = bpf_map_lookup_elem(&targets, &slot);
 	if (!target || !target->armed)
 		return 0;
+	if (!(flags & FLAG_ENTERED))
+		digest_filters();
 	if (task->ptrace)
 		flags |= FLAG_PTRACED;
 	/* PFA_NO_NEW_PRIVS is bit 0. */
@@ -694,6 +752,36 @@ __attribute__((noinline)) int tell(__s64 ret, __u32 flags)
 		fill(event, task, state, regs, cred, ret, flags);
 		bpf_ringbuf_submit(event, wake_up(event->boot_ns));
 	}
+	return 0;
+}
+
+/* The engine's work is over once its target executes a command. */
+SEC("raw_tp/sched_process_exec")
+int executed(__u64 *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct state *state;
+	struct target *target;
+	bool arrived;
+	__u32 slot;
+
+	/* Since it was judged it may have been moved into a target's cgroup. */
+	if (setting(SETTING_CGROUPS)) {
+		state = bpf_task_storage_get(&states, task, NULL, 0);
+		if (state)
+			state->generation = 0;
+	}
+	state = traced(task, false);
+	if (!state)
+		return 0;
+	arrived = state->outsider;
+	state->outsider = false;
+	slot = state->target - 1;
+	target = bpf_map_lookup_elem(&targets, &slot);
+	if (target && !target->armed)
+		target->armed = 1;
+	if (arrived && task->seccomp.mode >= 2)
+		tell(0, FLAG_ARRIVED);
 	return 0;
 }
 
@@ -827,7 +915,7 @@ int sys_exit(__u64 *ctx)
 	if (entered && !doubtful) {
 		if (!may_be_refusal(state, number, ret, flags & FLAG_COMPAT))
 			return 0;
-		tell(ret, flags | FLAG_ENTERED);
+		tell(ret, flags | FLAG_ENTERED | (state->xfsz ? FLAG_XFSZ : 0));
 		return 0;
 	}
 	/* No enter: a filter, if the task has one. */

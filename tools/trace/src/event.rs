@@ -1,6 +1,7 @@
 //! What the kernel's half tells of one call: `bpf/event.h`.
 
 use plim_model::Capability;
+use plim_seccomp::bpf::Program;
 
 /// Bits of [`Event::flags`]: `enum event_flag`.
 pub mod flag {
@@ -17,6 +18,7 @@ pub mod flag {
     pub const TEXTS: u32 = 1 << 9;
     pub const NO_NEW_PRIVS: u32 = 1 << 11;
     pub const XFSZ: u32 = 1 << 12;
+    pub const ARRIVED: u32 = 1 << 13;
 }
 
 /// One capability that was asked for inside the call and not held.
@@ -43,8 +45,8 @@ pub struct Event {
     pub ip: u64,
     /// Its arguments; 32 bits each under [`flag::COMPAT`].
     pub args: [u64; 6],
-    /// Names the task's stack of filters ([`plim_observe::filters::Dump::stack`]); 0 without.
-    pub stack: u64,
+    /// Of all its filters ([`digest`]); 0 for a call that was entered, and where the kernel does not keep them.
+    pub digest: u64,
     /// The effective capabilities, as bits.
     pub effective: u64,
     /// The bounding set, as bits.
@@ -77,6 +79,18 @@ pub struct Event {
     pub module: Option<&'static str>,
     /// The first arguments that are strings, as they were at the exit; 255 bytes of each.
     pub texts: Vec<String>,
+}
+
+/// The digest of a stack of filters, oldest first, as the programs make it: it stands for what they say, whoever stands on them.
+pub fn digest(filters: &[Program]) -> u64 {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let words = filters.iter().rev().flat_map(|program| {
+        let bytes = program.to_bytes();
+        let words: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        words
+    });
+    words.fold(BASIS, |digest, word| (digest ^ word).wrapping_mul(PRIME))
 }
 
 /// What tells one record from another that is the same call made again: all but the time and the task.
@@ -157,7 +171,7 @@ impl Event {
         for arg in &mut args {
             *arg = fields.u64()?;
         }
-        let (stack, effective, bounding) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let (digest, effective, bounding) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let (number, flags, target) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let (pid, tid) = (fields.u32()?.cast_signed(), fields.u32()?.cast_signed());
         let (filters, user_namespace) = (fields.u32()?, fields.u32()?);
@@ -194,7 +208,7 @@ impl Event {
             ret,
             ip,
             args,
-            stack,
+            digest,
             effective,
             bounding,
             number,

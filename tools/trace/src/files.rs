@@ -78,7 +78,9 @@ pub struct FileFacts {
     pub frozen: Option<&'static str>,
     /// The capabilities that the file gives to who executes it and insists on (capabilities(7)).
     pub insists_on: CapabilitySet,
-    /// The mode does not grant what is wanted.
+    /// What is wanted of it: bits of a mode's class.
+    pub wanted: u32,
+    /// The mode does not grant that.
     pub mode_refuses: bool,
     /// It is a directory on the way to what is wanted, or in which it stands.
     pub on_the_way: bool,
@@ -161,7 +163,7 @@ pub fn look(
             && is(stat, SFlag::S_IFDIR)
         {
             let mut facts = facts(directory, stat, at, &mapped);
-            (facts.mode_refuses, facts.on_the_way) = (true, true);
+            (facts.wanted, facts.mode_refuses, facts.on_the_way) = (1, true, true);
             return Some(facts);
         }
         match open_beneath(root, path) {
@@ -188,6 +190,7 @@ pub fn look(
     let mut facts = facts(&file, &stat, &at, &mapped);
     facts.on_the_way = on_the_way;
     let class = who.class(stat.st_mode, stat.st_uid, stat.st_gid);
+    facts.wanted = access;
     facts.mode_refuses = access != 0 && class.is_some_and(|class| class & access != access);
     facts.protected = wants.creates
         && parent.is_some_and(|up| {
@@ -232,6 +235,7 @@ fn facts(file: &OwnedFd, stat: &FileStat, path: &str, mapped: &impl Fn(u32) -> b
         acl: attribute("system.posix_acl_access").is_some(),
         frozen: crate::attributes::frozen(file.as_fd()),
         insists_on: attribute("security.capability").map(|value| insisted(&value)).unwrap_or_default(),
+        wanted: 0,
         mode_refuses: false,
         on_the_way: false,
         protected: false,

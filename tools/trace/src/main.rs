@@ -16,7 +16,7 @@ use plim_tools_common::output;
 use plim_tools_common::target::{TargetName, find_live};
 use plim_trace::cause::Kind;
 use plim_trace::options;
-use plim_trace::report::{Format, Report, Wanted};
+use plim_trace::report::{Format, Look, Report, Wanted};
 use plim_trace::tracer::{Missed, Scope};
 use plim_trace::watch::Watch;
 
@@ -25,6 +25,8 @@ const NAME: &str = "plim-trace";
 const BATCH: usize = 4096;
 /// The longest time that an event waits to be read, and that a signal waits to be obeyed.
 const PACE: Duration = Duration::from_millis(20);
+/// How long a summary on a terminal stands before it is drawn anew.
+const REDRAW: Duration = Duration::from_millis(500);
 
 /// Show every refused system call of containers, with the reason
 ///
@@ -52,7 +54,7 @@ struct Args {
     /// End after this time: 500ms, 10s, 5m
     #[arg(long, value_name = "TIME", value_parser = options::duration, conflicts_with = "command")]
     duration: Option<Duration>,
-    /// Tell equal refusals once, at the end, with their number
+    /// Tell equal refusals once, at the end, with their number, the first and the last; on a terminal as they grow
     #[arg(long)]
     summary: bool,
     /// Only refusals of these kinds: seccomp, capability, lsm, permission, namespace, limit, unknown
@@ -107,7 +109,6 @@ fn run(args: Args) -> Result<u8> {
     }
     let watch = if args.light { Watch::new(Scope::Filters) } else { Watch::for_causes(&args.cause) };
     let mut watch = watch.or_status(exit::UNOBSERVABLE)?;
-    watch.times = args.times;
     for target in &selected {
         watch.add(target, true, None).or_status(exit::UNOBSERVABLE)?;
     }
@@ -124,7 +125,13 @@ fn run(args: Args) -> Result<u8> {
     let out = args.output.destination()?;
     let phase = Phase { watch: true, ..Phase::writing_to(&out) };
     let out = std::io::BufWriter::new(out);
-    let mut report = Report::new(out, args.output.format, args.summary, wanted, args.output.style());
+    let style = args.output.style();
+    let look = Look { format: args.output.format, summary: args.summary, times: args.times, style };
+    let mut report = Report::new(out, look, wanted);
+    // A summary on a terminal is drawn again and again.
+    let mut screen =
+        (args.summary && args.output.format == Format::Table && style.width.is_some()).then(Instant::now);
+    let lines = terminal_lines();
     watch.attach().or_status(exit::UNOBSERVABLE)?;
     // What containers do is data that others wrote. A COMMAND is run, and traced, by plim run, which is a launcher.
     args.confine.enter(phase)?;
@@ -133,6 +140,10 @@ fn run(args: Args) -> Result<u8> {
     while !stop.asked() && end.is_none_or(|end| Instant::now() < end) {
         let read = watch.drain(BATCH, |told| report.tell(told))?;
         report.flush()?;
+        if let Some(drawn) = screen.as_mut().filter(|drawn| drawn.elapsed() >= REDRAW) {
+            *drawn = Instant::now();
+            report.redraw(lines, watch.missed())?;
+        }
         if read == 0 {
             if !watch.has_live_targets() {
                 break;
@@ -151,6 +162,13 @@ fn run(args: Args) -> Result<u8> {
         status = exit::UNOBSERVABLE;
     }
     Ok(status)
+}
+
+/// The terminal's height.
+fn terminal_lines() -> usize {
+    const USUAL: u16 = 24;
+    let lines = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_row);
+    usize::from(if lines == 0 { USUAL } else { lines })
 }
 
 fn names(selected: &[plim_observe::Selected]) -> String {

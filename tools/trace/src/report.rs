@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
 use anyhow::Result;
-use plim_tools_common::output::Style;
+use nix::time::ClockId;
+use plim_tools_common::output::{Style, Tone};
 use plim_tools_common::table::Table;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -51,6 +52,19 @@ impl Wanted {
     }
 }
 
+/// How a report looks.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// As a table, a document or lines.
+    pub format: Format,
+    /// Equal denials are told once, at the end, with their number.
+    pub summary: bool,
+    /// With the time of each.
+    pub times: bool,
+    /// Colour, and the terminal's width.
+    pub style: Style,
+}
+
 /// Equal denials, counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
@@ -64,15 +78,17 @@ pub struct Group {
     pub last_boot_ns: Option<u64>,
     /// The first of them.
     pub denial: Denial,
+    /// The same for people, who are told them always.
+    #[serde(skip)]
+    span: (u64, u64),
 }
 
 /// Where denials go.
 pub struct Report<W: Write> {
     out: W,
-    format: Format,
-    summary: bool,
+    look: Look,
     wanted: Wanted,
-    style: Style,
+    clock: Clock,
     count: u64,
     kept: Vec<Denial>,
     /// Denials beyond [`MOST_KEPT`].
@@ -85,22 +101,18 @@ pub struct Report<W: Write> {
 
 impl<W: Write> std::fmt::Debug for Report<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Report")
-            .field("format", &self.format)
-            .field("count", &self.count)
-            .finish_non_exhaustive()
+        f.debug_struct("Report").field("look", &self.look).field("count", &self.count).finish_non_exhaustive()
     }
 }
 
 impl<W: Write> Report<W> {
-    /// A report on `out`; with `summary` equal denials are told once, at the end, with their number.
-    pub fn new(out: W, format: Format, summary: bool, wanted: Wanted, style: Style) -> Report<W> {
+    /// A report on `out`.
+    pub fn new(out: W, look: Look, wanted: Wanted) -> Report<W> {
         Report {
             out,
-            format,
-            summary,
+            look,
             wanted,
-            style,
+            clock: Clock::now(),
             count: 0,
             kept: Vec::new(),
             left_out: 0,
@@ -120,7 +132,7 @@ impl<W: Write> Report<W> {
     /// # Errors
     /// It cannot be written.
     pub fn tell(&mut self, told: Told<'_>) -> Result<()> {
-        if self.summary {
+        if self.look.summary {
             self.sum(told);
             return Ok(());
         }
@@ -128,14 +140,17 @@ impl<W: Write> Report<W> {
             return Ok(());
         }
         self.count += 1;
-        match self.format {
-            Format::Json if self.kept.len() < MOST_KEPT => self.kept.push(told.to_denial()),
+        let times = self.look.times;
+        match self.look.format {
+            Format::Json if self.kept.len() < MOST_KEPT => self.kept.push(told.to_denial(times)),
             Format::Json => self.left_out += 1,
             Format::Jsonl => {
-                serde_json::to_writer(&mut self.out, &told.to_denial())?;
-                self.out.write_all(b"\n")?;
+                json_line(&mut self.out, &told.to_denial(times))?;
             }
-            Format::Table => writeln!(self.out, "{}", line(&told.to_denial()))?,
+            Format::Table => {
+                let time = times.then(|| self.clock.wall(told.boot_ns));
+                writeln!(self.out, "{}", line(&told.to_denial(false), time.as_deref(), self.look.style))?;
+            }
         }
         Ok(())
     }
@@ -155,7 +170,8 @@ impl<W: Write> Report<W> {
         let Some(group) = index.and_then(|index| self.groups.get_mut(index)) else { return };
         self.count += 1;
         group.count += 1;
-        group.last_boot_ns = told.boot_ns;
+        group.last_boot_ns = self.look.times.then_some(told.boot_ns);
+        group.span.1 = told.boot_ns;
     }
 
     /// The group of a denial, new or not.
@@ -176,9 +192,11 @@ impl<W: Write> Report<W> {
             format!("{:?} {:?} {}", cause.capability, cause.rule, if few { &denial.comm } else { "" }),
         ];
         let groups = &mut self.groups;
+        let boot_ns = self.look.times.then_some(told.boot_ns);
         *self.by_key.entry(key).or_insert_with(|| {
-            let denial = told.to_denial();
-            groups.push(Group { count: 0, first_boot_ns: told.boot_ns, last_boot_ns: told.boot_ns, denial });
+            let denial = told.to_denial(false);
+            let span = (told.boot_ns, told.boot_ns);
+            groups.push(Group { count: 0, first_boot_ns: boot_ns, last_boot_ns: boot_ns, denial, span });
             groups.len() - 1
         })
     }
@@ -189,6 +207,55 @@ impl<W: Write> Report<W> {
     /// It cannot be written.
     pub fn flush(&mut self) -> Result<()> {
         Ok(self.out.flush()?)
+    }
+
+    /// Draws the summary as it stands over what the terminal shows: `lines` high, with what was missed.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn redraw(&mut self, lines: usize, missed: Missed) -> Result<()> {
+        /// Cursor to the top left, and the rest of the screen cleared.
+        const HOME: &str = "\x1b[H\x1b[J";
+        let mut groups: Vec<&Group> = self.groups.iter().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+        let head = format!(
+            "{} refused calls, {} kinds, {} events lost; {} s",
+            self.count,
+            groups.len(),
+            missed.lost,
+            self.clock.elapsed_s()
+        );
+        let table = self.table(&groups);
+        let text: Vec<&str> = std::iter::once(head.as_str()).chain(table.lines()).collect();
+        let shown = text.get(..lines.saturating_sub(1).min(text.len())).unwrap_or_default();
+        writeln!(self.out, "{HOME}{}", shown.join("\n"))?;
+        Ok(self.out.flush()?)
+    }
+
+    fn table(&self, groups: &[&Group]) -> String {
+        let mut table = Table::new(
+            self.look.style,
+            ["COUNT", "FIRST", "LAST", "CONTAINER", "COMMAND", "CALL", "ERROR", "WHY", "REMEDY"],
+        );
+        let time = |boot_ns: u64| match self.look.times {
+            true => self.clock.wall(boot_ns),
+            false => self.clock.since(boot_ns),
+        };
+        for group in groups {
+            let denial = &group.denial;
+            table.row([
+                group.count.to_string(),
+                time(group.span.0),
+                time(group.span.1),
+                denial.container.clone(),
+                denial.comm.clone(),
+                denial.call.clone(),
+                error_of(denial).to_owned(),
+                why(denial),
+                remedy_of(denial).unwrap_or_default(),
+            ]);
+        }
+        table.render()
     }
 
     /// Writes what is told at the end, and gives the writer back.
@@ -207,7 +274,7 @@ impl<W: Write> Report<W> {
             let others = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Seccomp);
             missed["kinds"] = others.map(Kind::as_str).collect();
         }
-        match (self.format, self.summary) {
+        match (self.look.format, self.look.summary) {
             (Format::Json, true) => {
                 let document = json!({"format": FORMAT, "groups": groups, "missed": missed});
                 writeln!(self.out, "{document:#}")?;
@@ -218,34 +285,24 @@ impl<W: Write> Report<W> {
             }
             (Format::Jsonl, true) => {
                 for group in &groups {
-                    serde_json::to_writer(&mut self.out, group)?;
-                    self.out.write_all(b"\n")?;
+                    json_line(&mut self.out, group)?;
                 }
             }
             (Format::Table, true) if !groups.is_empty() => {
-                let mut table = Table::new(
-                    self.style,
-                    ["COUNT", "CONTAINER", "COMMAND", "CALL", "ERROR", "WHY", "REMEDY"],
-                );
-                for group in &groups {
-                    let denial = &group.denial;
-                    table.row([
-                        group.count.to_string(),
-                        denial.container.clone(),
-                        denial.comm.clone(),
-                        denial.call.clone(),
-                        denial.errno.clone().unwrap_or_else(|| "SIGSYS".to_owned()),
-                        why(denial),
-                        summary_of(denial).unwrap_or_default().to_owned(),
-                    ]);
-                }
-                self.out.write_all(table.render().as_bytes())?;
+                let table = self.table(&groups.iter().collect::<Vec<_>>());
+                self.out.write_all(table.as_bytes())?;
             }
             _ => {}
         }
         self.out.flush()?;
         Ok(self.out)
     }
+}
+
+/// One value on a line. What the writer answers stays an answer of the writer: a closed pipe is no fault of JSON's.
+fn json_line(out: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from)?;
+    out.write_all(b"\n")
 }
 
 /// What is decoded tells calls apart that differ in meaning; addresses and numbers do not.
@@ -259,22 +316,26 @@ fn words(denial: &Denial) -> String {
         .join(", ")
 }
 
-/// `web: tcpdump[71]: socket(AF_PACKET, SOCK_RAW, 768) = EPERM: seccomp /defaultAction: … -> allow socket …`.
-pub fn line(denial: &Denial) -> String {
-    let time = denial
-        .boot_ns
-        .map_or(String::new(), |ns| format!("{}.{:09} ", ns / 1_000_000_000, ns % 1_000_000_000));
+/// `web tcpdump[71] socket(AF_PACKET, SOCK_RAW, 768) = EPERM: seccomp /defaultAction: … -> allow socket with …`.
+pub fn line(denial: &Denial, time: Option<&str>, style: Style) -> String {
+    let time = time.map_or(String::new(), |time| format!("{time} "));
     let arch = if denial.arch == "x86_64" { String::new() } else { format!(" ({})", denial.arch) };
-    let remedy = summary_of(denial).map_or(String::new(), |words| format!("\n    remedy: {words}"));
+    let remedy =
+        remedy_of(denial).map_or(String::new(), |words| format!(" -> {}", style.paint(Tone::Good, &words)));
     format!(
-        "{time}{}: {}[{}]: {}{arch} = {}\n    {}{remedy}",
-        denial.container,
+        "{time}{} {}[{}] {}{arch} = {}: {}{remedy}",
+        plim_tools_common::escape(&denial.container),
         denial.comm,
         denial.pid,
-        denial.call,
-        denial.errno.as_deref().unwrap_or("SIGSYS"),
+        style.paint(Tone::Strong, &denial.call),
+        style.paint(Tone::Bad, error_of(denial)),
         why(denial),
     )
+}
+
+/// The errno; a task that a filter killed has none.
+fn error_of(denial: &Denial) -> &str {
+    denial.errno.as_deref().unwrap_or("SIGSYS")
 }
 
 fn why(denial: &Denial) -> String {
@@ -292,7 +353,51 @@ fn why(denial: &Denial) -> String {
     words
 }
 
-/// The remedy in words, with Docker's option where there is one.
-fn summary_of(denial: &Denial) -> Option<&str> {
-    denial.remedy.get("summary").and_then(|summary| summary.as_str())
+/// The remedy in words, with Docker's option where it is one.
+fn remedy_of(denial: &Denial) -> Option<String> {
+    let text = |key: &str| denial.remedy.get(key).and_then(|words| words.as_str());
+    let summary = text("summary")?;
+    Some(match text("docker") {
+        Some(option) => format!("{summary} (docker run {option})"),
+        None => summary.to_owned(),
+    })
 }
+
+/// The kernel's clock of the events beside the one on the wall.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    boot_ns: u64,
+    wall_ns: u64,
+}
+
+impl Clock {
+    fn now() -> Clock {
+        let read = |clock| {
+            nix::time::clock_gettime(clock).map_or(0, |time| {
+                u64::try_from(std::time::Duration::from(time).as_nanos()).unwrap_or_default()
+            })
+        };
+        Clock { boot_ns: read(ClockId::CLOCK_BOOTTIME), wall_ns: read(ClockId::CLOCK_REALTIME) }
+    }
+
+    fn elapsed_s(&self) -> u64 {
+        (Clock::now().boot_ns - self.boot_ns) / 1_000_000_000
+    }
+
+    /// `13:37:00.123Z`.
+    fn wall(&self, boot_ns: u64) -> String {
+        let ms = (self.wall_ns + boot_ns).saturating_sub(self.boot_ns) / 1_000_000;
+        let s = ms / 1000;
+        format!("{:02}:{:02}:{:02}.{:03}Z", s / 3600 % 24, s / 60 % 60, s % 60, ms % 1000)
+    }
+
+    /// `+1.234s`.
+    fn since(&self, boot_ns: u64) -> String {
+        let ms = boot_ns.saturating_sub(self.boot_ns) / 1_000_000;
+        format!("+{}.{:03}s", ms / 1000, ms % 1000)
+    }
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use plim_model::parse::{idmap, limits, status};
@@ -11,14 +10,13 @@ use plim_observe::Selected;
 use plim_seccomp::bpf::Program;
 use serde_json::Value;
 
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::files::{self, FileFacts, Who};
 use crate::object::{self, Object};
 use crate::tracer::FIRST_USER_NAMESPACE;
 
-/// Filters of a stack that is not the first process' are read anew when they are older than this: the kernel may have
-/// given the number to another one.
-pub(crate) const STALE: Duration = Duration::from_secs(1);
+/// Stacks of filters that are kept; then all of them are forgotten.
+const MOST_STACKS: usize = 256;
 /// Nested user namespaces whose maps are kept; then all of them are forgotten.
 const MOST_MAPS: usize = 1024;
 
@@ -43,11 +41,14 @@ pub(crate) struct Target {
     pub(crate) seccomp: Option<Value>,
     /// The filters it is started with, where the starter says so: for a task that a filter killed at once.
     declared: Option<Vec<Program>>,
-    stacks: BTreeMap<u64, (Instant, Vec<Program>)>,
+    /// By their digest.
+    stacks: BTreeMap<u64, Vec<Program>>,
     /// By the inode of the user namespace.
     maps: BTreeMap<u32, Maps>,
     /// Its root, held for a target that is being started: its processes may have ended when their calls are read.
     root: Option<OwnedFd>,
+    /// Its mount namespace, without which the mounts below that root go.
+    _mounts: Option<std::fs::File>,
 }
 
 impl Target {
@@ -70,12 +71,16 @@ impl Target {
             stacks: BTreeMap::new(),
             maps: BTreeMap::new(),
             root: if held { files::root(pid) } else { None },
+            _mounts: if held { std::fs::File::open(format!("/proc/{pid}/ns/mnt")).ok() } else { None },
         };
         if let Some((inode, maps)) = maps_of(pid) {
             target.maps.insert(inode, maps);
         }
-        if let Ok(Some((stack, programs))) = plim_observe::filters::stack_of(pid) {
-            target.stacks.insert(stack, (Instant::now(), programs));
+        if let Some(declared) = &target.declared {
+            target.stacks.insert(event::digest(declared), declared.clone());
+        }
+        if let Ok(Some((_, programs))) = plim_observe::filters::stack_of(pid) {
+            target.stacks.insert(event::digest(&programs), programs);
         }
         // Whoever got the pid meanwhile is not the target.
         plim_observe::find(Some("pid"), &pid.to_string())
@@ -87,23 +92,26 @@ impl Target {
 
     /// The filters of the stack that the event's task stands on.
     pub(crate) fn filters(&mut self, event: &Event) -> Option<&[Program]> {
-        let known = self.stacks.get(&event.stack);
-        if known.is_none_or(|(read, _)| read.elapsed() > STALE) {
+        if event.digest == 0 {
+            // Nothing tells filters of equal number from each other: it has no more than it was started with, so they are these.
+            let same = |declared: &&Vec<Program>| usize::try_from(event.filters) == Ok(declared.len());
+            return self.declared.as_ref().filter(same).map(Vec::as_slice);
+        }
+        if !self.stacks.contains_key(&event.digest) {
+            if self.stacks.len() > MOST_STACKS {
+                self.stacks.clear();
+            }
             for tid in [event.tid, event.parent, self.pid] {
-                if let Ok(Some((stack, programs))) = plim_observe::filters::stack_of(tid) {
-                    self.stacks.insert(stack, (Instant::now(), programs));
-                    if stack == event.stack {
+                if let Ok(Some((_, programs))) = plim_observe::filters::stack_of(tid) {
+                    let digest = event::digest(&programs);
+                    self.stacks.insert(digest, programs);
+                    if digest == event.digest {
                         break;
                     }
                 }
             }
         }
-        match (self.stacks.get(&event.stack), &self.declared) {
-            (Some((_, programs)), _) => Some(programs),
-            // It has no more filters than it was started with, so they are these.
-            (None, Some(declared)) if usize::try_from(event.filters) == Ok(declared.len()) => Some(declared),
-            _ => None,
-        }
+        self.stacks.get(&event.digest).map(Vec::as_slice)
     }
 
     /// The maps of the event's user namespace; `None` when they cannot be known any more.
@@ -138,7 +146,9 @@ impl Target {
     /// The file that the call is about: of several the first that refuses.
     pub(crate) fn file(&mut self, event: &Event) -> Option<FileFacts> {
         let first = event.user_namespace == FIRST_USER_NAMESPACE;
-        let users = if first { Vec::new() } else { self.maps(event).map(|maps| maps.users.clone())? };
+        // Where its map cannot be known any more nothing is said of it.
+        let users = if first { None } else { self.maps(event).map(|maps| maps.users.clone()) };
+        let mapped = |uid: u32| users.as_ref().is_none_or(|users| inside(users, uid).is_some());
         let who = Who { uid: event.fsuid, gid: event.fsgid, groups: groups(event.pid) };
         // A process that has ended had the root of the container's first one, unless it changed it.
         let found = files::root(event.pid);
@@ -149,7 +159,7 @@ impl Target {
                 Object::Path { path, directory } => files::absolute(event.pid, directory, &path)?,
                 Object::Descriptor(descriptor) => files::behind(event.pid, descriptor)?,
             };
-            files::look(root.as_fd(), &path, wants, &who, |uid| first || inside(&users, uid).is_some())
+            files::look(root.as_fd(), &path, wants, &who, mapped)
         });
         let first = looked.next()?;
         if first.mode_refuses {

@@ -12,10 +12,12 @@ use plim_seccomp::bpf::Program;
 use crate::cause::{self, Kind, Known};
 use crate::denial::Denial;
 use crate::event::{self, Event, flag};
-use crate::target::{self, STALE, Target};
+use crate::target::{self, Target};
 use crate::tracer::{CapabilityProbe, Missed, Scope, Tracer};
 use crate::{decode, identity, remedy, rule};
 
+/// A judgement holds for this long: what it rests on beside the event (a file, a limit) may change.
+const STALE: Duration = Duration::from_secs(1);
 /// Calls whose judgement is kept; then all of them are forgotten, so that no container fills the memory.
 const MOST_JUDGED: usize = 16_384;
 /// Security modules that refuse without telling anybody who may hear it here. `capability` is seen, and `bpf` programs
@@ -30,8 +32,8 @@ pub struct Told<'a> {
     pub denial: &'a Denial,
     /// Equal for denials that differ in time and task alone.
     pub id: u64,
-    /// Nanoseconds since boot, where times are wanted.
-    pub boot_ns: Option<u64>,
+    /// Nanoseconds since boot (CLOCK_BOOTTIME).
+    pub boot_ns: u64,
     /// The process.
     pub pid: i32,
     /// The thread.
@@ -39,9 +41,10 @@ pub struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// The denial with its own time and task.
-    pub fn to_denial(&self) -> Denial {
-        Denial { boot_ns: self.boot_ns, pid: self.pid, tid: self.tid, ..self.denial.clone() }
+    /// The denial with its own task and, where that is wanted, its time.
+    pub fn to_denial(&self, times: bool) -> Denial {
+        let boot_ns = times.then_some(self.boot_ns);
+        Denial { boot_ns, pid: self.pid, tid: self.tid, ..self.denial.clone() }
     }
 }
 
@@ -66,8 +69,6 @@ pub struct Watch {
     silent_modules: Vec<String>,
     judged: HashMap<Box<[u8]>, Judged>,
     ids: u64,
-    /// Whether denials carry a time.
-    pub times: bool,
 }
 
 impl std::fmt::Debug for Watch {
@@ -103,14 +104,7 @@ impl Watch {
             Observed::Absent | Observed::Unknown(_) => Vec::new(),
         };
         let silent_modules = modules.into_iter().filter(|module| SILENT.contains(&module.as_str())).collect();
-        Ok(Watch {
-            tracer,
-            targets: Vec::new(),
-            silent_modules,
-            judged: HashMap::new(),
-            ids: 0,
-            times: false,
-        })
+        Ok(Watch { tracer, targets: Vec::new(), silent_modules, judged: HashMap::new(), ids: 0 })
     }
 
     /// Adds a target. With `armed` its calls count at once, else from its next execve on. `declared` are the filters that
@@ -198,11 +192,15 @@ impl Watch {
                     }
                 };
             if let Some(denial) = denial {
-                let boot_ns = self.times.then_some(boot_ns);
                 tell(Told { denial: &denial, id, boot_ns, pid, tid })?;
             }
         }
         Ok(count)
+    }
+
+    /// What was not seen so far.
+    pub fn missed(&self) -> Missed {
+        self.tracer.missed()
     }
 
     /// Detaches the tracer; what it told before can still be drained.
@@ -215,6 +213,10 @@ impl Watch {
     /// The denial; and whether it rests on what the process alone has (its files, its limits).
     fn denial(&mut self, event: &Event) -> Option<(Denial, bool)> {
         let target = self.targets.get_mut(usize::try_from(event.target).ok()?)?;
+        if event.has(flag::ARRIVED) {
+            target.filters(event);
+            return None;
+        }
         // Errors that a file can explain.
         let explains = event.has(flag::ENTERED) && matches!(event.ret, -1 | -13 | -30);
         let file = if explains { target.file(event) } else { None };

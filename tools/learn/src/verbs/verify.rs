@@ -6,6 +6,7 @@ use plim_learn::proposal::Proposal;
 use plim_learn::trial::Outcome;
 use plim_tools_common::args::Output;
 use plim_tools_common::exit;
+use plim_tools_common::output::Style;
 use plim_trace::denial::Denial;
 use plim_trace::report;
 use serde_json::json;
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         plim_tools_common::args::Format::Table => {
             let mut text = String::new();
             for denial in &new {
-                text.push_str(&report::line(denial));
+                text.push_str(&report::line(denial, None, Style::plain(false)));
                 text.push('\n');
             }
             let verdict = if outcome.passed { "passes" } else { "FAILS" };

@@ -2,7 +2,7 @@
 
 use plim_model::{Capability, CapabilitySet};
 
-use super::{Cause, Kind, Known};
+use super::{Cause, Kind, Known, errno, limit};
 use crate::event::{Asked, Event, flag};
 use crate::tracer::FIRST_USER_NAMESPACE;
 
@@ -14,6 +14,7 @@ pub(super) mod cap {
     pub(in crate::cause) const FOWNER: u8 = 3;
     pub(in crate::cause) const FSETID: u8 = 4;
     pub(in crate::cause) const KILL: u8 = 5;
+    pub(in crate::cause) const NET_ADMIN: u8 = 12;
     pub(in crate::cause) const IPC_LOCK: u8 = 14;
     pub(in crate::cause) const SYS_ADMIN: u8 = 21;
     pub(in crate::cause) const SYS_RESOURCE: u8 = 24;
@@ -98,7 +99,15 @@ pub(super) fn missing(event: &Event, known: &Known<'_>, asked: &[&Asked], last: 
             ),
         );
     }
-    if let Some(cause) = of_owner(event, known, capability) {
+    if capability.number() == cap::IPC_LOCK
+        && let Some(cause) = limit::memlock(event)
+    {
+        return cause;
+    }
+    if let Some(cause) = of_network_sysctl(known, capability) {
+        return cause;
+    }
+    if let Some(cause) = of_owner(event, known, asked, capability) {
         return cause;
     }
     // The kernel takes the general one in place of the special one.
@@ -120,6 +129,19 @@ pub(super) fn missing(event: &Event, known: &Known<'_>, asked: &[&Asked], last: 
             held(event, known, capability)
         ),
     )
+}
+
+/// With CAP_NET_ADMIN one stands as the owner before a sysctl of the network (net_ctl_permissions()): what the mode refuses the
+/// owner it refuses everybody.
+fn of_network_sysctl(known: &Known<'_>, capability: Capability) -> Option<Cause> {
+    let file = known.file.filter(|file| file.path.starts_with("/proc/sys/net/"))?;
+    let owner_may = file.mode >> 6 & file.wanted == file.wanted;
+    (capability.number() == cap::NET_ADMIN && file.wanted != 0 && !owner_may).then(|| {
+        Cause::new(
+            Kind::Permission,
+            format!("the mode does not allow it, and here no capability overrides it: {}", file.words()),
+        )
+    })
 }
 
 /// What else was asked for, each once.
@@ -166,7 +188,16 @@ fn held(event: &Event, known: &Known<'_>, capability: Capability) -> String {
 
 /// Capabilities that stand in for owning a file or a process: for a user who is not root it is the mode or the owner that
 /// refuses.
-fn of_owner(event: &Event, known: &Known<'_>, capability: Capability) -> Option<Cause> {
+fn of_owner(event: &Event, known: &Known<'_>, asked: &[&Asked], last: Capability) -> Option<Cause> {
+    // A mode is refused with EACCES; to read or to search the smaller capability is enough and is asked for first.
+    let access = errno(event).is_some_and(|errno| errno.number() == 13);
+    let smaller = asked.iter().find(|asked| asked.capability.number() == cap::DAC_READ_SEARCH);
+    let (capability, also) = match (last.number(), smaller) {
+        (cap::DAC_OVERRIDE, Some(smaller)) if access => {
+            (smaller.capability, "; CAP_DAC_OVERRIDE would do as well")
+        }
+        _ => (last, ""),
+    };
     let root = known.root_uid == Some(event.fsuid);
     let user = event.fsuid;
     let file = known.file.map(|file| format!(": {}", file.words())).unwrap_or_default();
@@ -176,15 +207,15 @@ fn of_owner(event: &Event, known: &Known<'_>, capability: Capability) -> Option<
     };
     let acl = if known.file.is_some_and(|file| file.acl) { " or ACL" } else { "" };
     match capability.number() {
-        cap::DAC_OVERRIDE | cap::DAC_READ_SEARCH if !root => Some(Cause::with(
+        cap::DAC_OVERRIDE | cap::DAC_READ_SEARCH if access && !root => Some(Cause::with(
             Kind::Permission,
             capability,
             format!("{what}{acl} does not let user {user} in{file}"),
         )),
-        cap::DAC_OVERRIDE | cap::DAC_READ_SEARCH => Some(Cause::with(
+        cap::DAC_OVERRIDE | cap::DAC_READ_SEARCH if access => Some(Cause::with(
             Kind::Capability,
             capability,
-            format!("root without it is bound by {what}{acl}{file}"),
+            format!("root without it is bound by {what}{acl}{file}{also}"),
         )),
         cap::FOWNER | cap::CHOWN | cap::FSETID if !root => Some(Cause::with(
             Kind::Permission,

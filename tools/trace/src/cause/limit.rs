@@ -29,10 +29,7 @@ pub(super) fn judge(event: &Event, known: &Known<'_>, name: &str, errno: u16) ->
             limit("RLIMIT_SIGPENDING: the user has as many signals queued as it may")
         }
         // EAGAIN, ENOMEM
-        (11 | 12, "mlock" | "mlock2" | "mlockall") if asked_for(event, cap::IPC_LOCK) => Some(Cause {
-            capability: Capability::from_number(cap::IPC_LOCK).map(|capability| capability.to_string()),
-            ..Cause::new(Kind::Limit, "RLIMIT_MEMLOCK: the process has as much memory locked as it may")
-        }),
+        (11 | 12, _) if asked_for(event, cap::IPC_LOCK) => memlock(event),
         // EMFILE
         (24, name) => limit(descriptors(known, name)),
         // EFBIG: the kernel sent SIGXFSZ, which it does for this limit alone
@@ -43,6 +40,18 @@ pub(super) fn judge(event: &Event, known: &Known<'_>, name: &str, errno: u16) ->
         }
         _ => None,
     }
+}
+
+/// Memory that is to be locked and may not be, whether some of it may (ENOMEM) or none (EPERM): CAP_IPC_LOCK overrides it.
+pub(super) fn memlock(event: &Event) -> Option<Cause> {
+    let locks = matches!(
+        super::name(event)?,
+        "mlock" | "mlock2" | "mlockall" | "mmap" | "mmap2" | "mremap" | "shmctl"
+    );
+    locks.then(|| Cause {
+        capability: Capability::from_number(cap::IPC_LOCK).map(|capability| capability.to_string()),
+        ..Cause::new(Kind::Limit, "RLIMIT_MEMLOCK: the process has as much memory locked as it may")
+    })
 }
 
 /// Which of the two limits that EMFILE stands for.

@@ -14,7 +14,7 @@ fn event(name: &str) -> Event {
         ret: -1,
         ip: 0,
         args: [0; 6],
-        stack: 1,
+        digest: 1,
         effective: 0,
         bounding: 0,
         number: syscalls::number(Arch::X86_64, name).expect("a call of x86-64").0,
@@ -77,7 +77,7 @@ fn capabilities() {
     type Row<'a> = (&'a str, Event, Option<(Kind, Option<&'a str>)>);
     let user = |event: Event| with(event, |event| event.fsuid = 1000);
     let ret = |event: Event, ret: i64| with(event, |event| event.ret = ret);
-    let rows: [Row<'_>; 26] = [
+    let rows: [Row<'_>; 28] = [
         (
             "asked and not held",
             asking("socket", &["CAP_NET_RAW"]),
@@ -97,7 +97,7 @@ fn capabilities() {
         }),
         (
             "a user and a mode",
-            ret(user(asking("openat", &["CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"])), -13),
+            ret(user(asking("openat", &["CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE"])), -13),
             { Some((Kind::Permission, Some("CAP_DAC_READ_SEARCH"))) },
         ),
         ("a user and another's file", user(asking("fchmodat", &["CAP_FOWNER"])), {
@@ -135,6 +135,12 @@ fn capabilities() {
         ("pids.max", ret(event("clone3"), -11), Some((Kind::Limit, None))),
         ("EAGAIN of a read", ret(event("read"), -11), None),
         ("mlock", ret(asking("mlock", &["CAP_IPC_LOCK"]), -12), Some((Kind::Limit, Some("CAP_IPC_LOCK")))),
+        ("mlockall where none may be locked", asking("mlockall", &["CAP_IPC_LOCK"]), {
+            Some((Kind::Limit, Some("CAP_IPC_LOCK")))
+        }),
+        ("a handle is no mode", asking("open_by_handle_at", &["CAP_DAC_READ_SEARCH"]), {
+            Some((Kind::Capability, Some("CAP_DAC_READ_SEARCH")))
+        }),
         ("mlock of what is not mapped", ret(event("mlock"), -12), None),
         ("too many files", ret(event("openat"), -24), Some((Kind::Limit, None))),
         ("a file that cannot be polled", event("epoll_ctl"), None),
@@ -197,6 +203,22 @@ fn says_whether_granting_it_would_have_been_enough() {
         detail(|event| (event.fsuid, event.flags) = (5, event.flags | flag::NO_NEW_PRIVS), raw)
             .ends_with("no_new_privs keeps it from getting it by execve")
     );
+}
+
+#[test]
+fn as_the_owner_of_a_sysctl_one_may_no_more_than_the_owner() {
+    let asked = with(asking("openat", &["CAP_NET_ADMIN"]), |event| event.ret = -13);
+    for (wanted, expected) in
+        [(4, (Kind::Permission, None)), (2, (Kind::Capability, Some("CAP_NET_ADMIN".to_owned())))]
+    {
+        let file = FileFacts {
+            path: "/proc/sys/net/ipv4/route/flush".to_owned(),
+            mode: 0o200,
+            wanted,
+            ..FileFacts::default()
+        };
+        assert_eq!(told(&asked, &Known { file: Some(&file), ..seen() }), Some(expected));
+    }
 }
 
 #[test]

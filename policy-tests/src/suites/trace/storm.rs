@@ -1,0 +1,54 @@
+//! Attaching in the middle of a storm of calls, and a flood of refusals.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::{parse, text};
+use crate::bench_trace::flood::flood;
+use crate::{Ctx, Weakening as W};
+
+/// How often the tracer comes.
+const TIMES: usize = 25;
+
+/// Forks, execs, files, refused and allowed calls, all at once; at the lowest priority, so that the tracer gets a turn on a machine
+/// of few processors.
+const STORM: &str = "renice -n 19 $$ >/dev/null; echo ready; for i in 1 2 3; do (while :; do cat /etc/hostname >/dev/null; \
+    unshare -m true 2>/dev/null; read x </proc/self/stat; done) & done; wait";
+
+pub(super) fn attach(ctx: &Ctx) -> Result<()> {
+    let mut running = ctx.plim_host_start(&[], &["sh", "-c", STORM])?;
+    running.wait_for("ready")?;
+    let target = format!("plim:{}", running.case.tag);
+    let mut told = 0;
+    for round in 0..TIMES {
+        let outcome = ctx.tool("plim-trace", &["--format", "jsonl", "--duration", "100ms", &target])?;
+        ensure!(outcome.code == 0, "status {}: {}", outcome.code, outcome.stderr);
+        for denial in parse(&outcome.stdout)? {
+            let got =
+                ["/syscall", "/errno", "/cause/kind", "/cause/rule"].map(|pointer| text(&denial, pointer));
+            let right = got == ["unshare", "EPERM", "seccomp", "/defaultAction"];
+            ensure!(right, "attachment {round} told: {denial}");
+            told += 1;
+        }
+    }
+    ensure!(told >= TIMES, "{told} refusals were told of a storm");
+    Ok(())
+}
+
+pub(super) fn flooded(ctx: &Ctx) -> Result<()> {
+    let options = ctx.weakening.map_or(&[][..], W::options);
+    let flood = flood(&ctx.bin, options, 2, Duration::from_secs(1), 0)?;
+    ensure!(flood.made > 10_000, "{} refusals are no flood", flood.made);
+    let counts = format!(
+        "{} made, {} told, {} lost, {} runs skipped",
+        flood.made, flood.told, flood.lost, flood.skipped_runs
+    );
+    ensure!(flood.unaccounted() == 0, "{counts}");
+    crate::same("its exit status", flood.status, if flood.lost > 0 { 3 } else { 0 })?;
+    ensure!(flood.memory_bytes < 128 << 20, "the tracer had {} bytes of memory", flood.memory_bytes);
+    ensure!(flood.output_bytes < 64 << 10, "its report has {} bytes", flood.output_bytes);
+    // The ring is read to its end; emulation takes its time.
+    ensure!(flood.stopped_in < Duration::from_secs(10), "it ended after {:?}", flood.stopped_in);
+    Ok(())
+}

@@ -10,7 +10,7 @@ use crate::Ctx;
 /// A package manager, a compiler, an interpreter, a web server under load.
 const SCRIPT: &str = include_str!("workloads.sh");
 
-/// What the kernel does refuse of it under the default profile and the default capabilities, as strace shows too: glibc's first
+/// What the kernel does refuse of it under the default profile and the default capabilities: glibc's first
 /// try of a thread or of posix_spawn, and apt's SO_RCVBUFFORCE.
 const REFUSED: [&str; 2] = ["clone3 ENOSYS seccomp -", "setsockopt EPERM capability CAP_NET_ADMIN"];
 

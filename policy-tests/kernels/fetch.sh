@@ -30,9 +30,13 @@ missing=$(have apt-get apt-cache dpkg-deb xz zstd) || die "needed to fetch kerne
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -e "$keyring" ] || keyring=${keyring%.gpg}.pgp # its name from Debian 14 on
 
-# mirror: the Debian mirror that this machine is configured for; Debian's public address where there is none
-# (Ubuntu, or lists not fetched yet).
+# mirror: the Debian mirror that PLIM_DEBIAN_MIRROR names, else the one that this machine is configured for. There is
+# none on Ubuntu.
 mirror() {
+	if [ -n "${PLIM_DEBIAN_MIRROR:-}" ]; then
+		echo "${PLIM_DEBIAN_MIRROR%/}"
+		return
+	fi
 	# `apt-get indextargets` prints one line per index of the machine's own sources.
 	# shellcheck disable=SC2016 # $(…) is apt's own notation
 	apt-get indextargets --format '$(SITE) $(REPO_URI) $(LABEL)' 2>/dev/null |
@@ -40,7 +44,7 @@ mirror() {
 		sed -n -E 's/^URIs:[[:space:]]*(([a-z]+:\/\/)[^ ]*\/debian)\/?([[:space:]].*)?$/\1/p; s/^deb (\[[^]]*\] )?(([a-z]+:\/\/)[^ ]*\/debian)\/? .*/\2/p' \
 			/etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
 		head -n 1 | grep . ||
-		echo http://deb.debian.org/debian
+		die "this machine has no Debian mirror configured: set PLIM_DEBIAN_MIRROR to the URL of one (…/debian)"
 }
 
 # private_apt SUITE COMMAND…: runs an apt command that knows nothing but that suite.
@@ -95,15 +99,16 @@ unpack_modules() {
 
 # fetch SERIES SUITE
 fetch() {
-	local series=$1 suite=$2 root=$cache/apt/$2 image packages=() package work
+	local series=$1 suite=$2 root=$cache/apt/$2 mirror image packages=() package work
+	mirror=$(mirror)
 	mkdir -p "$root/lists/partial" "$root/cache/archives/partial"
 	: >"$root/status"
-	echo "deb [signed-by=$keyring] $(mirror) $suite main" >"$root/sources.list"
-	private_apt "$suite" apt-get update >"$root/log" 2>&1 || {
+	echo "deb [signed-by=$keyring] $mirror $suite main" >"$root/sources.list"
+	private_apt "$suite" apt-get -o APT::Update::Error-Mode=any update >"$root/log" 2>&1 || {
 		cat "$root/log" >&2
-		die "could not read Debian's list of packages for $suite (its kernel is the $series of kernels.tsv)"
+		die "could not read the list of packages for Debian's $suite from $mirror (its kernel is the $series of kernels.tsv)"
 	}
-	image=$(depends "$suite" linux-image-cloud-amd64 | grep '^linux-image-' | head -n 1)
+	image=$(depends "$suite" linux-image-cloud-amd64 | grep '^linux-image-' | head -n 1) || true
 	[ -n "$image" ] || die "Debian's $suite names no kernel behind linux-image-cloud-amd64"
 	# Since 7.x the kernel and its modules are packages of their own, which the image package only names.
 	mapfile -t packages < <(

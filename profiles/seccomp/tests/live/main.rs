@@ -2,13 +2,13 @@
 //!
 //! How many calls are asked for says `PLIM_PROVE_CALLS` (default: some seconds' worth; `make prove` asks for ten million).
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
-#![allow(unsafe_code, reason = "fork, mmap and raw system calls are what this test is about")]
 
 mod agree;
 #[path = "../common/mod.rs"]
 mod common;
 mod oracle;
 mod refused;
+mod sys;
 
 use plim_model::CapabilitySet;
 use plim_seccomp::bpf::{Insn, Program, code};

@@ -2,9 +2,10 @@
 /*
  * What a C source of ours needs of the kernel's BPF interface: types, map definitions, helpers.
  *
- * Numbers of helpers and of map types are those of include/uapi/linux/bpf.h. Kernel structures are declared by the
- * source that uses them, with the fields it reads and no others, between PLIM_KERNEL_TYPES and PLIM_KERNEL_TYPES_END:
- * the loader puts in the offsets that the running kernel's BTF gives (CO-RE), so that neither order nor size counts.
+ * Numbers of helpers and of map types are those of include/uapi/linux/bpf.h. Kernel structures are declared by the source that
+ * uses them, or in plim_kernel.h where more than one does, with the fields that are read and no others, between
+ * PLIM_KERNEL_TYPES and PLIM_KERNEL_TYPES_END: the loader puts in the offsets that the running kernel's BTF gives (CO-RE), so
+ * that neither order nor size counts.
  */
 #ifndef PLIM_BPF_H
 #define PLIM_BPF_H

@@ -10,12 +10,11 @@
  * the task still stands on the same newest filter afterwards and is not ending (then it held every filter of the chain
  * all the time).
  */
-#include "plim_bpf.h"
+#include "plim_kernel.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-/* BPF_MAXINSNS instructions of 8 bytes (include/uapi/linux/bpf_common.h, filter.h). */
-#define INSTRUCTIONS 4096
+/* Bytes of one (struct sock_filter). */
 #define INSTRUCTION 8
 /* More stacked filters than this are told as STATUS_MANY: the verifier walks each round of the loop. */
 #define FILTERS 128
@@ -32,30 +31,6 @@ enum status {
 	STATUS_MANY = 4,
 	STATUS_UNREADABLE = 5,
 };
-
-PLIM_KERNEL_TYPES
-struct sock_fprog_kern {
-	__u16 len;
-	void *filter;
-};
-struct bpf_prog {
-	struct sock_fprog_kern *orig_prog;
-};
-struct seccomp_filter {
-	bool log;
-	struct seccomp_filter *prev;
-	struct bpf_prog *prog;
-};
-struct seccomp {
-	struct seccomp_filter *filter;
-};
-struct task_struct {
-	unsigned int flags;
-	int pid;
-	int tgid;
-	struct seccomp seccomp;
-};
-PLIM_KERNEL_TYPES_END
 
 /* The iterator's context is part of the kernel's ABI: two pointers, the first to one that begins with the file. */
 struct bpf_iter_meta {

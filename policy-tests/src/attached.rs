@@ -13,6 +13,16 @@ use crate::sys;
 /// The longest that the tracer may take to come or to go.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Status 0; or 3, when it says that the kernel skipped runs of its programs, as preemptible ones do.
+///
+/// # Errors
+/// Another status, with what it says.
+pub fn ended_well(outcome: &Outcome) -> Result<()> {
+    let skipped = outcome.code == 3 && outcome.stderr.contains("the kernel skipped");
+    ensure!(outcome.code == 0 || skipped, "plim-trace ended with {}: {}", outcome.code, outcome.stderr);
+    Ok(())
+}
+
 /// The tracer, attached.
 pub struct Tracer {
     /// Its process.
@@ -80,11 +90,11 @@ impl Tracer {
     /// Ends it with SIGINT, and gives what it said. What happened before is told.
     ///
     /// # Errors
-    /// As [`Tracer::wait`]; another status than 0.
+    /// As [`Tracer::wait`], [`ended_well`].
     pub fn stop(mut self) -> Result<Outcome> {
         self.signal(libc::SIGINT);
         let outcome = self.wait()?;
-        ensure!(outcome.code == 0, "plim-trace ended with {}: {}", outcome.code, outcome.stderr);
+        ended_well(&outcome)?;
         Ok(outcome)
     }
 

@@ -29,7 +29,7 @@ pub struct Flood {
     pub output_bytes: u64,
     /// From the request to end until it had ended.
     pub stopped_in: Duration,
-    /// Its exit status: 3 when events were lost.
+    /// Its exit status: 3 when not everything was seen.
     pub status: i32,
 }
 

@@ -93,14 +93,8 @@ impl Tracing {
     /// It could not be written.
     pub(crate) fn end(self) -> Result<()> {
         let (out, missed) = self.0.end().context("--trace")?;
-        if missed.lost > 0 {
-            crate::tell(&format!("--trace: {} events were lost", missed.lost));
-        }
-        if missed.skipped_runs > 0 {
-            crate::tell(&format!(
-                "--trace: the kernel skipped {} runs of the tracer's programs: a refusal may be missing",
-                missed.skipped_runs
-            ));
+        for words in missed.words() {
+            crate::tell(&format!("--trace: {words}"));
         }
         match out.into_inner().map_err(|error| error.into_error()).context("--trace-output")? {
             Place::Stderr(_) => Ok(()),

@@ -10,6 +10,7 @@ use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use plim_tools_common::args::Output;
+use plim_tools_common::beside::beside;
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::output;
@@ -17,7 +18,7 @@ use plim_tools_common::target::{TargetName, find_live};
 use plim_trace::cause::Kind;
 use plim_trace::options;
 use plim_trace::report::{Format, Look, Report, Wanted};
-use plim_trace::tracer::{Missed, Scope};
+use plim_trace::tracer::Scope;
 use plim_trace::watch::Watch;
 
 const NAME: &str = "plim-trace";
@@ -42,7 +43,7 @@ const REDRAW: Duration = Duration::from_millis(500);
                   the container use plim run --trace.\n\n\
                   Ends with the last target, after --duration, or at SIGINT and SIGTERM.\n\n\
                   Exit status: 0 everything was seen, 2 usage or bad target, 3 something could not be observed (no privilege, \
-                  events lost); with COMMAND: as plim run."
+                  events lost or not seen); with COMMAND: as plim run."
 )]
 struct Args {
     /// docker:NAME, plim:NAME, pid:N, host, a container's name or the beginning of its id
@@ -158,8 +159,9 @@ fn run(args: Args) -> Result<u8> {
     let out = report.finish(missed)?;
     let out = out.into_inner().map_err(|error| error.into_error()).context("write the report")?;
     out.finish()?;
-    if tell_missed(&args, missed)? {
+    for words in missed.words() {
         status = exit::UNOBSERVABLE;
+        note(&args, &words)?;
     }
     Ok(status)
 }
@@ -174,17 +176,6 @@ fn terminal_lines() -> usize {
 fn names(selected: &[plim_observe::Selected]) -> String {
     let names: Vec<String> = selected.iter().map(plim_observe::Selected::target_name).collect();
     names.join(", ")
-}
-
-/// Says what was not seen; whether there was anything.
-fn tell_missed(args: &Args, missed: Missed) -> Result<bool> {
-    if missed.lost > 0 {
-        note(args, &format!("{} events were lost: they came faster than they could be read", missed.lost))?;
-    }
-    if missed.skipped_runs > 0 {
-        note(args, &format!("the kernel skipped {} runs of the programs", missed.skipped_runs))?;
-    }
-    Ok(missed.lost > 0)
 }
 
 fn note(args: &Args, text: &str) -> Result<()> {
@@ -212,9 +203,7 @@ impl Stop {
 
 /// Becomes `plim run --trace`; comes back with an error alone.
 fn run_command(args: &Args) -> anyhow::Error {
-    let own = std::env::current_exe().ok();
-    let beside = own.and_then(|own| Some(own.parent()?.join("plim-run"))).filter(|path| path.is_file());
-    let mut command = Command::new(beside.unwrap_or_else(|| "plim-run".into()));
+    let mut command = Command::new(beside("plim-run"));
     let format = match args.output.format {
         Format::Table => "table",
         Format::Json => "json",

@@ -170,6 +170,22 @@ pub struct Missed {
     pub filters_alone: bool,
 }
 
+impl Missed {
+    /// What is to be said of it, a sentence each; none when all that was looked at was seen.
+    pub fn words(&self) -> Vec<String> {
+        let lost = format!("{} events were lost: they came faster than they could be read", self.lost);
+        let skipped = format!(
+            "the kernel skipped {} runs of the tracer's programs: a refusal may be missing",
+            self.skipped_runs
+        );
+        [(self.lost, lost), (self.skipped_runs, skipped)]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(_, words)| words)
+            .collect()
+    }
+}
+
 impl Tracer {
     /// Loads the programs; nothing is attached yet.
     ///
@@ -436,4 +452,18 @@ pub fn string_indices(arch: Arch, syscall: &str) -> impl Iterator<Item = usize> 
                 && (STRINGS.contains(&argument.name) || (by_name && argument.name == "name"))
         })
         .map(|(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Missed;
+
+    #[test]
+    fn whatever_was_not_seen_is_said() {
+        let said = |lost, skipped_runs| Missed { lost, skipped_runs, filters_alone: true }.words().join("\n");
+        assert_eq!(said(0, 0), "");
+        assert!(said(2, 0).starts_with("2 events were lost"), "{}", said(2, 0));
+        assert!(said(0, 3).starts_with("the kernel skipped 3 runs"), "{}", said(0, 3));
+        assert_eq!(said(1, 1).lines().count(), 2);
+    }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every test, in the order of what is cheap to break: test.sh [STEP…]
-# (lint unit plim runc prove kernel; default: these; and: calls, the seccomp proof at full length)
+# (lint unit plim runc prove kernel; default: these; and: calls, the seccomp proof at full length; work, ten minutes of
+# ordinary programs under the tracer)
 #
 # A failing step does not keep the next ones from running. The last line is the total, `N passed, N failed,
 # N skipped`: a lint counts as one test, a unit test as one, a test of the end-to-end suite as one per launcher and
@@ -121,6 +122,15 @@ calls() {
 	count "$p" "$f" "$s"
 }
 
+work() {
+	local seconds=${WORK_SECONDS:-600}
+	begin "ordinary programs for $seconds seconds under the tracer: nothing is told that was not refused"
+	# shellcheck disable=SC2086 # two words
+	if programs; then
+		PLIM_WORK_SECONDS=$seconds suite work plim-suite --launcher plim --filter trace/workloads $expect
+	else count 0 1 0; fi
+}
+
 kernel() {
 	begin 'end to end on Linux 6.1 in a virtual machine, pure cgroup v2'
 	local limits
@@ -132,9 +142,9 @@ kernel() {
 
 for step in "${steps[@]}"; do
 	case $step in
-	lint | unit | plim | runc | prove | calls | kernel) "$step" ;;
+	lint | unit | plim | runc | prove | calls | work | kernel) "$step" ;;
 	*)
-		echo "test.sh: unknown step \"$step\"; known: lint unit plim runc prove calls kernel" >&2
+		echo "test.sh: unknown step \"$step\"; known: lint unit plim runc prove calls work kernel" >&2
 		exit 2
 		;;
 	esac

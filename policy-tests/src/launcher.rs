@@ -267,19 +267,31 @@ impl Running {
         self.wait()
     }
 
+    /// As [`Running::finish`], for work that takes `longer` than a test usually may.
+    ///
+    /// # Errors
+    /// When time runs out; the launcher is then killed.
+    pub fn finish_long(mut self, longer: Duration) -> Result<Outcome> {
+        self.wait_within(TIME_LIMIT + longer)
+    }
+
     /// As [`Running::finish`], keeping the bundle.
     ///
     /// # Errors
     /// When time runs out; the launcher is then killed.
     pub fn wait(&mut self) -> Result<Outcome> {
+        self.wait_within(TIME_LIMIT)
+    }
+
+    fn wait_within(&mut self, limit: Duration) -> Result<Outcome> {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
-            if start.elapsed() > TIME_LIMIT {
+            if start.elapsed() > limit {
                 bail!(
-                    "the launcher did not end in {TIME_LIMIT:?}: {}",
+                    "the launcher did not end in {limit:?}: {}",
                     read(&self.case.dir.path().join("stderr"))
                 );
             }

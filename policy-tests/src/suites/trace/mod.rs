@@ -15,221 +15,201 @@ use tables::{Group, Row};
 
 use crate::{Ctx, Need, Outcome, Suite, Test, Weakening as W};
 
+/// What every trace needs, and more.
+macro_rules! traced {
+    ($($more:expr),* $(,)?) => {
+        &[
+            Need::Plim,
+            Need::Capability(39, "CAP_BPF"),
+            Need::Kernel(5, 15),
+            Need::File("/sys/kernel/btf/vmlinux"),
+            $($more),*
+        ]
+    };
+}
+
 /// What `plim run --trace` needs.
-const NEEDS: &[Need] = &[
-    Need::Plim,
-    Need::Built("plim-run"),
-    Need::Capability(39, "CAP_BPF"),
-    Need::Kernel(5, 15),
-    Need::File("/sys/kernel/btf/vmlinux"),
-];
+const LAUNCHED: &[Need] = traced!(Need::Built("plim-run"));
 /// What `plim trace` of a container that runs needs.
-const ATTACHED: &[Need] = &[
-    Need::Plim,
-    Need::Built("plim-run"),
-    Need::Built("plim-trace"),
-    Need::Capability(39, "CAP_BPF"),
-    Need::Kernel(5, 15),
-    Need::File("/sys/kernel/btf/vmlinux"),
-    Need::Program("sh"),
-];
+const ATTACHED: &[Need] = traced!(Need::Built("plim-run"), Need::Built("plim-trace"), Need::Program("sh"));
+
+/// What the ordinary programs of [`workloads`] need.
+macro_rules! working {
+    ($($more:expr),*) => {
+        traced!(
+            Need::Built("plim-run"),
+            Need::Program("sh"),
+            Need::Program("apt-get"),
+            Need::Program("gcc"),
+            Need::Program("python3"),
+            $($more),*
+        )
+    };
+}
+
+const fn test(
+    name: &'static str,
+    says: &'static str,
+    needs: &'static [Need],
+    red_under: &'static [W],
+    run: fn(&Ctx) -> Result<()>,
+) -> Test {
+    Test { name, says, needs, red_under, run }
+}
 
 /// The promise.
 pub const SUITE: Suite = Suite {
     promise: "trace",
     tests: &[
-        Test {
-            name: "filters",
-            says: "what the default profile refuses is told as seccomp, with the rule; what it allows is judged by the kernel",
-            needs: NEEDS,
-            red_under: &[W::NoSeccomp, W::TraceForgets],
-            run: |ctx| under_plim(ctx, &tables::FILTERS),
-        },
-        Test {
-            name: "thirty_two_bit_gate",
-            says: "a filter's refusal through int 0x80 is told by the 32-bit table's names",
-            needs: &[
-                Need::Plim,
-                Need::Built("plim-run"),
-                Need::Capability(39, "CAP_BPF"),
-                Need::Kernel(5, 15),
-                Need::File("/sys/kernel/btf/vmlinux"),
-                Need::Ia32,
-            ],
-            red_under: &[W::NoSeccomp],
-            run: |ctx| under_plim(ctx, &tables::GATE),
-        },
-        Test {
-            name: "actions",
-            says: "ERRNO with any number, TRAP, KILL and TRACE are told as seccomp, LOG not at all",
-            needs: NEEDS,
-            red_under: &[W::NoSeccomp],
-            run: |ctx| under_plim(ctx, &tables::ACTIONS),
-        },
-        Test {
-            name: "own_filters",
-            says: "filters that a process puts on itself are told with their decision, USER_NOTIF too",
-            needs: NEEDS,
-            red_under: &[W::TraceForgets, W::TraceBlames],
-            run: |ctx| under_plim(ctx, &tables::OWN_FILTERS),
-        },
-        Test {
-            name: "capabilities",
-            says: "without a filter the missing capability is named: every one that refuses at all",
-            needs: NEEDS,
-            red_under: &[W::SysAdmin],
-            run: |ctx| {
+        test(
+            "filters",
+            "what the default profile refuses is told as seccomp, with the rule; what it allows is judged by the kernel",
+            LAUNCHED,
+            &[W::NoSeccomp, W::TraceForgets],
+            |ctx| under_plim(ctx, &tables::FILTERS),
+        ),
+        test(
+            "thirty_two_bit_gate",
+            "a filter's refusal through int 0x80 is told by the 32-bit table's names",
+            traced!(Need::Built("plim-run"), Need::Ia32),
+            &[W::NoSeccomp],
+            |ctx| under_plim(ctx, &tables::GATE),
+        ),
+        test(
+            "actions",
+            "ERRNO with any number, TRAP, KILL and TRACE are told as seccomp, LOG not at all",
+            LAUNCHED,
+            &[W::NoSeccomp],
+            |ctx| under_plim(ctx, &tables::ACTIONS),
+        ),
+        test(
+            "own_filters",
+            "filters that a process puts on itself are told with their decision, USER_NOTIF too",
+            LAUNCHED,
+            &[W::TraceForgets, W::TraceBlames],
+            |ctx| under_plim(ctx, &tables::OWN_FILTERS),
+        ),
+        test(
+            "capabilities",
+            "without a filter the missing capability is named: every one that refuses at all",
+            LAUNCHED,
+            &[W::SysAdmin],
+            |ctx| {
                 under_plim(ctx, &tables::CAPABILITIES)?;
                 under_plim(ctx, &tables::OWNERS)
             },
-        },
-        Test {
-            name: "files",
-            says: "a user is told of the very file or directory whose mode, list, mount or device refuses",
-            needs: NEEDS,
-            red_under: &[W::AsRoot, W::TraceBlames],
-            run: |ctx| {
+        ),
+        test(
+            "files",
+            "a user is told of the very file or directory whose mode, list, mount or device refuses",
+            LAUNCHED,
+            &[W::AsRoot, W::TraceBlames],
+            |ctx| {
                 under_plim(ctx, &tables::USER)?;
                 under_plim(ctx, &tables::FILES)?;
                 under_plim(ctx, &tables::READ_ONLY)
             },
-        },
-        Test {
-            name: "limits",
-            says: "limits of the process, the user and the cgroup are told as limits, each by its name",
-            needs: &[
-                Need::Plim,
-                Need::Built("plim-run"),
-                Need::Capability(39, "CAP_BPF"),
-                Need::Kernel(5, 15),
-                Need::File("/sys/kernel/btf/vmlinux"),
-                Need::Controller("pids"),
-            ],
-            red_under: &[W::NoPids],
-            run: |ctx| tables::LIMITS.iter().try_for_each(|group| under_plim(ctx, group)),
-        },
-        Test {
-            name: "namespaces",
-            says: "what is held in a nested user namespace and asked for outside of it is a matter of namespaces",
-            needs: &[
-                Need::Plim,
-                Need::Built("plim-run"),
-                Need::Capability(39, "CAP_BPF"),
-                Need::Kernel(5, 15),
-                Need::File("/sys/kernel/btf/vmlinux"),
-                Need::UserNamespaces,
-            ],
-            red_under: &[W::TraceBlames],
-            run: |ctx| under_plim(ctx, &tables::NESTED),
-        },
-        Test {
-            name: "no_new_privs",
-            says: "where no_new_privs keeps a set-user-ID program from its capabilities, that is told",
-            needs: NEEDS,
-            red_under: &[W::TraceForgets, W::TraceBlames],
-            run: |ctx| {
+        ),
+        test(
+            "limits",
+            "limits of the process, the user and the cgroup are told as limits, each by its name",
+            traced!(Need::Built("plim-run"), Need::Controller("pids")),
+            &[W::NoPids],
+            |ctx| tables::LIMITS.iter().try_for_each(|group| under_plim(ctx, group)),
+        ),
+        test(
+            "namespaces",
+            "what is held in a nested user namespace and asked for outside of it is a matter of namespaces",
+            traced!(Need::Built("plim-run"), Need::UserNamespaces),
+            &[W::TraceBlames],
+            |ctx| under_plim(ctx, &tables::NESTED),
+        ),
+        test(
+            "no_new_privs",
+            "where no_new_privs keeps a set-user-ID program from its capabilities, that is told",
+            LAUNCHED,
+            &[W::TraceForgets, W::TraceBlames],
+            |ctx| {
                 under_plim(ctx, &tables::NO_NEW_PRIVS)?;
                 under_plim(ctx, &tables::NEW_PRIVS)
             },
-        },
-        Test {
-            name: "docker",
-            says: "the same table in Docker's own containers gives the same reasons",
-            needs: &[
-                Need::Plim,
+        ),
+        test(
+            "docker",
+            "the same table in Docker's own containers gives the same reasons",
+            traced!(
                 Need::Built("plim-trace"),
-                Need::Capability(39, "CAP_BPF"),
-                Need::Kernel(5, 15),
-                Need::File("/sys/kernel/btf/vmlinux"),
                 Need::Program("dockerd"),
                 Need::Program("docker"),
                 Need::Ia32,
-                Need::UserNamespaces,
-            ],
-            red_under: &[W::InspectElsewhere, W::TraceForgets],
-            run: docker::table,
-        },
-        Test {
-            name: "attach",
-            says: "a tracer that comes 25 times in the middle of a storm of calls and goes again tells the refused ones alone",
-            needs: ATTACHED,
-            red_under: &[W::NoSeccomp],
-            run: storm::attach,
-        },
-        Test {
-            name: "workloads",
-            says: "ordinary programs are traced and nothing is told that was not refused",
-            needs: &[
-                Need::Plim,
-                Need::Built("plim-run"),
-                Need::Built("plim-trace"),
-                Need::Capability(39, "CAP_BPF"),
-                Need::Kernel(5, 15),
-                Need::File("/sys/kernel/btf/vmlinux"),
-                Need::Program("sh"),
-                Need::Program("apt-get"),
-                Need::Program("gcc"),
-                Need::Program("python3"),
-            ],
-            red_under: &[W::TraceBlames],
-            run: workloads::short,
-        },
-        Test {
-            name: "host_pid",
-            says: "a container in the host's pid namespace is told by its cgroup, and the host's own processes are not told",
-            needs: ATTACHED,
-            red_under: &[W::NoSeccomp],
-            run: output::host_pid,
-        },
-        Test {
-            name: "exercise",
-            says: "tcpdump under the tcpdump profile is seccomp and socket(AF_PACKET, SOCK_RAW, …), without NET_RAW it is CAP_NET_RAW",
-            needs: &[
-                Need::Plim,
-                Need::Built("plim-run"),
-                Need::Capability(39, "CAP_BPF"),
-                Need::Kernel(5, 15),
-                Need::File("/sys/kernel/btf/vmlinux"),
-                Need::Program("tcpdump"),
-            ],
-            red_under: &[W::NoSeccomp, W::NetRaw],
-            run: output::exercise,
-        },
-        Test {
-            name: "output",
-            says: "lines, JSON, JSON lines, summaries, filters and durations are what they say",
-            needs: ATTACHED,
-            red_under: &[W::NoSeccomp],
-            run: output::forms,
-        },
-        Test {
-            name: "detaches",
-            says: "whatever ends the tracer (signals, SIGKILL, a closed pipe, a full disk), no program of its stays in the kernel",
-            needs: ATTACHED,
-            red_under: &[W::NoSeccomp],
-            run: output::detaches,
-        },
-        Test {
-            name: "privileges",
-            says: "without CAP_BPF or CAP_PERFMON the exact missing one is named, and on a kernel that cannot be traced what it lacks",
-            needs: &[Need::Plim, Need::Built("plim-trace")],
-            red_under: &[W::SilentFailure],
-            run: output::privileges,
-        },
-        Test {
-            name: "flood",
-            says: "refusals as fast as they can be made: each is told or counted as missed, in bounded memory, and the tracer ends at once",
-            needs: &[
-                Need::Plim,
-                Need::Built("plim-run"),
-                Need::Built("plim-trace"),
-                Need::Capability(39, "CAP_BPF"),
-                Need::Kernel(5, 15),
-                Need::File("/sys/kernel/btf/vmlinux"),
-            ],
-            red_under: &[W::NoSeccomp],
-            run: storm::flooded,
-        },
+                Need::UserNamespaces
+            ),
+            &[W::InspectElsewhere, W::TraceForgets],
+            docker::table,
+        ),
+        test(
+            "attach",
+            "a tracer that comes 25 times in the middle of a storm of calls and goes again tells the refused ones alone",
+            ATTACHED,
+            &[W::NoSeccomp],
+            storm::attach,
+        ),
+        test(
+            "workloads",
+            "ordinary programs are traced and nothing is told that was not refused (PLIM_WORK_SECONDS: for how long, at least)",
+            working!(),
+            &[W::TraceBlames],
+            workloads::traced,
+        ),
+        test(
+            "workloads_beside_strace",
+            "what is told of ordinary programs is what strace sees refused of the same, no call more and none less",
+            working!(Need::Program("strace")),
+            &[W::NoSeccomp],
+            workloads::beside_strace,
+        ),
+        test(
+            "host_pid",
+            "a container in the host's pid namespace is told by its cgroup, and the host's own processes are not told",
+            ATTACHED,
+            &[W::NoSeccomp],
+            output::host_pid,
+        ),
+        test(
+            "exercise",
+            "tcpdump under the tcpdump profile is seccomp and socket(AF_PACKET, SOCK_RAW, …), without NET_RAW it is CAP_NET_RAW",
+            traced!(Need::Built("plim-run"), Need::Program("tcpdump")),
+            &[W::NoSeccomp, W::NetRaw],
+            output::exercise,
+        ),
+        test(
+            "output",
+            "lines, JSON, JSON lines, summaries, filters and durations are what they say",
+            ATTACHED,
+            &[W::NoSeccomp],
+            output::forms,
+        ),
+        test(
+            "detaches",
+            "whatever ends the tracer (signals, SIGKILL, a closed pipe, a full disk), no program of its stays in the kernel",
+            ATTACHED,
+            &[W::NoSeccomp],
+            output::detaches,
+        ),
+        test(
+            "privileges",
+            "without CAP_BPF or CAP_PERFMON the exact missing one is named, and on a kernel that cannot be traced what it lacks",
+            &[Need::Plim, Need::Built("plim-trace")],
+            &[W::SilentFailure],
+            output::privileges,
+        ),
+        test(
+            "flood",
+            "refusals as fast as they can be made: each is told or counted as missed, in bounded memory, and the tracer ends at once",
+            traced!(Need::Built("plim-run"), Need::Built("plim-trace")),
+            &[W::NoSeccomp],
+            storm::flooded,
+        ),
     ],
 };
 

@@ -1,11 +1,12 @@
 //! Ordinary work under the tracer: what it tells was refused, each with its reason, and nothing else is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::{parse, text};
-use crate::Ctx;
+use crate::{Ctx, Outcome, same};
 
 /// A package manager, a compiler, an interpreter, a web server under load.
 const SCRIPT: &str = include_str!("workloads.sh");
@@ -14,35 +15,103 @@ const SCRIPT: &str = include_str!("workloads.sh");
 /// try of a thread or of posix_spawn, and apt's SO_RCVBUFFORCE.
 const REFUSED: [&str; 2] = ["clone3 ENOSYS seccomp -", "setsockopt EPERM capability CAP_NET_ADMIN"];
 
-/// One round, within a test's patience.
-pub(super) fn short(ctx: &Ctx) -> Result<()> {
-    let told = round(ctx, 1)?;
-    ensure!(told.keys().any(|key| key.starts_with("clone3 ENOSYS seccomp")), "nothing was told: {told:?}");
+/// How long is worked: at least once, which is all there is time for in a test; `make prove` asks for ten minutes.
+fn asked() -> Result<Duration> {
+    const NAME: &str = "PLIM_WORK_SECONDS";
+    let Ok(text) = std::env::var(NAME) else { return Ok(Duration::ZERO) };
+    text.parse().map(Duration::from_secs).with_context(|| format!("{NAME}={text:?}: expected a number"))
+}
+
+pub(super) fn traced(ctx: &Ctx) -> Result<()> {
+    let long = asked()?;
+    let (said, told) = work_traced(ctx, long)?;
+    for (key, count) in &told {
+        ensure!(REFUSED.contains(&key.as_str()), "told {count} times, and not refused: {key}");
+    }
+    ensure!(told.contains_key(REFUSED[0]), "nothing was told: {told:?}");
+    if !long.is_zero() {
+        let mut stderr = std::io::stderr();
+        std::io::Write::write_fmt(&mut stderr, format_args!("{}; told: {told:?}\n", said.trim_end()))?;
+    }
     Ok(())
 }
 
-/// Works through `rounds` and counts what is told; an error when it should not have been.
-fn round(ctx: &Ctx, rounds: usize) -> Result<BTreeMap<String, usize>> {
+pub(super) fn beside_strace(ctx: &Ctx) -> Result<()> {
+    let (_, told) = work_traced(ctx, Duration::ZERO)?;
+    let told: BTreeSet<String> =
+        told.keys().map(|key| key.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+    same("told, and refused by what strace says", told, work_straced(ctx)?)
+}
+
+/// How often each refusal is told, by call, errno, kind and capability; and what the work said.
+fn work_traced(ctx: &Ctx, long: Duration) -> Result<(String, BTreeMap<String, usize>)> {
     let dir = tempfile::Builder::new().prefix("plimtest-trace-").tempdir()?;
     let file = dir.path().join("trace").display().to_string();
     let options = ["--trace", "--trace-format", "jsonl", "--trace-output", &file];
-    let outcome = ctx.plim_host(&options, &["sh", "-c", SCRIPT, "sh", &rounds.to_string()])?;
-    ensure!(outcome.code == 0, "the work failed: {outcome:?}");
-    judge(ctx, &std::fs::read_to_string(&file).with_context(|| format!("no trace: {outcome:?}"))?)
-}
-
-fn judge(ctx: &Ctx, trace: &str) -> Result<BTreeMap<String, usize>> {
-    let mut denials = parse(trace)?;
+    let outcome = work(ctx, &options, &[], long)?;
+    ensure!(!outcome.stderr.contains("events were lost"), "not all was told: {}", outcome.stderr);
+    let text_of = std::fs::read_to_string(&file).with_context(|| format!("no trace: {outcome:?}"))?;
+    let mut denials = parse(&text_of)?;
     if let Some(weakening) = ctx.weakening {
         weakening.denials(&mut denials);
     }
     let mut told = BTreeMap::new();
-    for denial in denials {
+    for denial in &denials {
         let words =
-            ["/syscall", "/errno", "/cause/kind", "/cause/capability"].map(|pointer| text(&denial, pointer));
-        let key = words.join(" ");
-        ensure!(REFUSED.iter().any(|refused| **refused == key), "told, and not refused: {denial}");
-        *told.entry(key).or_default() += 1;
+            ["/syscall", "/errno", "/cause/kind", "/cause/capability"].map(|pointer| text(denial, pointer));
+        *told.entry(words.join(" ")).or_default() += 1;
     }
-    Ok(told)
+    Ok((outcome.stdout, told))
+}
+
+/// The calls that strace sees refused of the same work in the same container, with their errnos.
+fn work_straced(ctx: &Ctx) -> Result<BTreeSet<String>> {
+    // Whatever is broken on purpose is broken where we look, not where strace does.
+    let ctx = Ctx::new(ctx.engine, None, &ctx.bin)?;
+    let dir = tempfile::Builder::new().prefix("plimtest-trace-").tempdir()?;
+    let volume = format!("{}:/straced", dir.path().display());
+    let strace = ["strace", "-f", "-qq", "-e", "status=failed", "-e", "signal=none", "-o", "/straced/calls"];
+    work(&ctx, &["-v", &volume], &strace, Duration::ZERO)?;
+    let calls = std::fs::read_to_string(dir.path().join("calls"))?;
+    Ok(calls.lines().filter_map(refusal).collect())
+}
+
+/// `817 openat(AT_FDCWD, "/x", O_RDWR) = -1 EACCES (Permission denied)` is `openat EACCES`; other errors are no refusal.
+/// Nothing that the work calls is missing in the kernel, so that ENOSYS is a filter's.
+fn refusal(line: &str) -> Option<String> {
+    let (_pid, rest) = line.split_once(' ')?;
+    let rest = rest.trim_start().trim_start_matches("<... ");
+    let name = rest.split(['(', ' ']).next()?;
+    let errno = rest.rsplit_once(" = -1 ")?.1.split(' ').next()?;
+    matches!(errno, "EPERM" | "EACCES" | "EROFS" | "ENOSYS").then(|| format!("{name} {errno}"))
+}
+
+fn work(ctx: &Ctx, options: &[&str], wrapper: &[&str], long: Duration) -> Result<Outcome> {
+    let seconds = long.as_secs().to_string();
+    let command = [wrapper, &["sh", "-c", SCRIPT, "sh", &seconds]].concat();
+    let outcome = ctx.plim_host_start(options, &command)?.finish_long(long)?;
+    ensure!(outcome.code == 0, "the work failed: {outcome:?}");
+    Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+
+    #[test]
+    fn refusals_are_read_from_what_strace_writes() {
+        let rows = [
+            ("817 openat(AT_FDCWD, \"/x\", O_RDWR) = -1 EACCES (Permission denied)", Some("openat EACCES")),
+            (
+                "9   <... clone3 resumed> => {}, 88) = -1 ENOSYS (Function not implemented)",
+                Some("clone3 ENOSYS"),
+            ),
+            ("9   openat(AT_FDCWD, \"/x = -1 EPERM (no)\", 0) = -1 ENOENT (No such file or directory)", None),
+            ("9   read(3, \"\", 1) = 0", None),
+            ("9   +++ exited with 0 +++", None),
+        ];
+        for (line, expected) in rows {
+            assert_eq!(refusal(line).as_deref(), expected, "{line}");
+        }
+    }
 }

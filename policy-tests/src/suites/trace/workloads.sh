@@ -1,8 +1,8 @@
 #!/bin/sh
 # Ordinary work of a container, for a tracer to watch: a package manager, a compiler, an interpreter, a web server under load.
-# Nothing of it needs a network. ROUNDS is how often each part is done.
+# Nothing of it needs a network. All of it is done again until SECONDS have passed, and once at least.
 set -eu
-rounds=${1:-1}
+seconds=${1:-0}
 work=$(mktemp -d)
 cd "$work"
 
@@ -105,11 +105,14 @@ web_server() {
 	P
 }
 
-for _ in $(seq "$rounds"); do
+began=$(date +%s) rounds=0
+while
 	packages >packages.log 2>&1 || { cat packages.log; exit 1; }
 	compiler >compiler.log 2>&1 || { cat compiler.log; exit 1; }
 	interpreter
 	web_server
-done
+	rounds=$((rounds + 1))
+	[ $(($(date +%s) - began)) -lt "$seconds" ]
+do :; done
 rm -rf "$work"
 echo "worked $rounds times"

@@ -1,5 +1,7 @@
 //! Seccomp by meaning: stacks of filters against profiles and against each other, exactly.
 
+use std::sync::Arc;
+
 use plim_model::{CapabilitySet, Observed};
 use plim_seccomp::bpf::Program;
 use plim_seccomp::compile::{compile, from_diagram};
@@ -11,9 +13,10 @@ use plim_seccomp::resolve::{Facts, UnknownNames, resolve};
 use plim_seccomp::{Action, Arch, presets};
 
 use super::check::Answer;
-use super::{Options, Subject};
+use super::memo::Memo;
+use super::{Options, Subject, syscall};
 use crate::declared::Container;
-use crate::rules::Relation;
+use crate::rules::{Call, Relation};
 
 /// One class of calls of which more is permitted than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,36 +83,15 @@ pub(super) fn grown(store: &mut Store, before: Diagram, after: Diagram) -> Resul
     Ok(changes.into_iter().filter(more).map(Growth).collect())
 }
 
-/// The filters of something that runs.
-pub(super) fn of_live(subject: &Subject) -> Result<Vec<Program>, String> {
-    match &subject.filters {
-        Observed::Present(programs) => Ok(programs.clone()),
-        Observed::Absent => Ok(Vec::new()),
-        Observed::Unknown(why) => Err(why.clone()),
-    }
-}
+/// A stack of filters, oldest first.
+pub(super) type Stack = Arc<[Program]>;
 
-/// The filter that a declared container will get.
-pub(super) fn of_container(
-    container: &Container,
-    subject: &Subject,
-    options: &Options<'_>,
-) -> Result<Vec<Program>, String> {
-    let caps = super::check::caps_of(container);
-    match container.seccomp.as_deref() {
-        Some("unconfined") => Ok(Vec::new()),
-        Some("default") => profile("preset:docker-default", None, caps, options),
-        Some("profile") => match (&subject.declared_seccomp, container.seccomp_profile.as_deref()) {
-            (Observed::Present(written), _) => compiled("the profile", written, caps, options),
-            (_, Some(path)) if path != "inline" => {
-                profile(path, subject.place.as_ref().map(|place| place.file.as_str()), caps, options)
-            }
-            _ => Err("its seccomp profile is not at hand".to_owned()),
-        },
-        Some("unset") => {
-            Err("no seccompProfile: whether there is one is up to the node's seccompDefault".to_owned())
-        }
-        _ => Err("does not decide about seccomp".to_owned()),
+/// The filters of something that runs.
+pub(super) fn of_live(subject: &Subject) -> Result<Stack, String> {
+    match &subject.filters {
+        Observed::Present(programs) => Ok(programs.as_slice().into()),
+        Observed::Absent => Ok(Stack::default()),
+        Observed::Unknown(why) => Err(why.clone()),
     }
 }
 
@@ -122,64 +104,120 @@ pub(super) fn facts(caps: Option<CapabilitySet>, options: &Options<'_>) -> Facts
     facts
 }
 
-fn compiled(
-    name: &str,
-    written: &Written,
-    caps: Option<CapabilitySet>,
-    options: &Options<'_>,
-) -> Result<Vec<Program>, String> {
-    let facts = facts(caps, options);
-    let decide = || -> Result<Option<Program>, Box<dyn std::error::Error>> {
-        let engine = options.engine.unwrap_or(Engine::Written);
-        if engine == Engine::Written {
-            return Ok(resolve(written, &facts)?.map(|resolved| compile(&resolved)).transpose()?);
-        }
-        let installed = install(written, &facts, engine, options.libseccomp.unwrap_or_default())?;
-        if !installed.confines() {
-            return Ok(None);
-        }
-        let mut store = Store::new();
-        let diagram = store.of_installed(&installed)?;
-        Ok(Some(from_diagram(&mut store, diagram, Some(facts.arch))?))
-    };
-    Ok(decide().map_err(|error| format!("{name}: {error}"))?.into_iter().collect())
+/// A profile, by what tells it from others in one run.
+#[derive(PartialEq, Eq, Hash)]
+enum Profile<'a> {
+    Preset(&'a str),
+    /// The path under which it was read.
+    File(String),
+    Given(&'a Written),
 }
 
-/// A profile by the name that a rule or a declaration gives it.
-fn profile(
-    name: &str,
-    from: Option<&str>,
-    caps: Option<CapabilitySet>,
-    options: &Options<'_>,
-) -> Result<Vec<Program>, String> {
-    let text = match name.strip_prefix("preset:") {
-        Some(preset) => presets::get(preset).ok_or_else(|| format!("unknown preset {preset:?}"))?.to_owned(),
-        None => options.source.text(name, from).map_err(|why| format!("{name}: {why}"))?.0,
-    };
-    let written = dialect::parse(text.as_bytes()).map_err(|error| format!("{name}: {error}"))?;
-    compiled(name, &written, caps, options)
+/// What a stack of filters is asked.
+#[derive(PartialEq, Eq, Hash)]
+enum Question<'a> {
+    Against(Relation, &'a str, &'a str, Option<CapabilitySet>),
+    Calls(&'a [Call], &'a [Call]),
 }
 
-/// A stack against a profile, which a rule of a file names.
-pub(super) fn against(
-    stack: &[Program],
-    relation: Relation,
-    (name, file): (&str, &str),
-    caps: Option<CapabilitySet>,
-    options: &Options<'_>,
-) -> Answer {
-    let decide = || -> Result<Vec<String>, String> {
-        let reference = profile(name, Some(file), caps, options)?;
-        let mut facts = told(&growth(&reference, stack)?, &format!("more than {name}"));
-        if relation == Relation::Equals {
-            facts.extend(told(&growth(stack, &reference)?, &format!("less than {name}")));
+/// The meaning of profiles and filters. Most targets of a run share theirs, so that each is worked out once.
+pub(super) struct Meanings<'a> {
+    pub(super) options: &'a Options<'a>,
+    profiles: Memo<(Profile<'a>, Option<CapabilitySet>), Result<Stack, String>>,
+    answers: Memo<(Stack, Question<'a>), Answer>,
+}
+
+impl<'a> Meanings<'a> {
+    pub(super) fn new(options: &'a Options<'a>) -> Meanings<'a> {
+        Meanings { options, profiles: Memo::default(), answers: Memo::default() }
+    }
+
+    /// The filter that a declared container will get.
+    pub(super) fn of_container(
+        &self,
+        container: &'a Container,
+        subject: &'a Subject,
+    ) -> Result<Stack, String> {
+        let caps = super::check::caps_of(container);
+        match container.seccomp.as_deref() {
+            Some("unconfined") => Ok(Stack::default()),
+            Some("default") => self.named("preset:docker-default", None, caps),
+            Some("profile") => match (&subject.declared_seccomp, container.seccomp_profile.as_deref()) {
+                (Observed::Present(written), _) => self
+                    .profiles
+                    .get((Profile::Given(written), caps), || self.compiled(written, caps))
+                    .map_err(|error| format!("the profile: {error}")),
+                (_, Some(path)) if path != "inline" => {
+                    self.named(path, subject.place.as_ref().map(|place| place.file.as_str()), caps)
+                }
+                _ => Err("its seccomp profile is not at hand".to_owned()),
+            },
+            Some("unset") => {
+                Err("no seccompProfile: whether there is one is up to the node's seccompDefault".to_owned())
+            }
+            _ => Err("does not decide about seccomp".to_owned()),
         }
-        Ok(facts)
-    };
-    match decide() {
-        Ok(facts) if facts.is_empty() => Answer::Holds,
-        Ok(facts) => Answer::Broken(facts),
-        Err(why) => Answer::Unknown(why),
+    }
+
+    /// A stack against a profile, which a rule of a file names.
+    pub(super) fn against(
+        &self,
+        stack: &Stack,
+        relation: Relation,
+        (name, file): (&'a str, &'a str),
+        caps: Option<CapabilitySet>,
+    ) -> Answer {
+        self.answers.get((stack.clone(), Question::Against(relation, name, file, caps)), || {
+            let decide = || -> Result<Vec<String>, String> {
+                let reference = self.named(name, Some(file), caps)?;
+                let mut facts = told(&growth(&reference, stack)?, &format!("more than {name}"));
+                if relation == Relation::Equals {
+                    facts.extend(told(&growth(stack, &reference)?, &format!("less than {name}")));
+                }
+                Ok(facts)
+            };
+            Answer::of(decide())
+        })
+    }
+
+    /// Calls that a stack must deny, and calls that it must allow.
+    pub(super) fn calls(&self, stack: &Stack, must_deny: &'a [Call], must_allow: &'a [Call]) -> Answer {
+        self.answers.get((stack.clone(), Question::Calls(must_deny, must_allow)), || {
+            Answer::of(syscall::check(stack, must_deny, must_allow, self.options))
+        })
+    }
+
+    /// A profile by the name that a rule or a declaration gives it.
+    fn named(&self, name: &'a str, from: Option<&str>, caps: Option<CapabilitySet>) -> Result<Stack, String> {
+        let fail = |why: String| format!("{name}: {why}");
+        let parsed = |text: &str| dialect::parse(text.as_bytes()).map_err(|error| error.to_string());
+        if let Some(preset) = name.strip_prefix("preset:") {
+            let text = presets::get(preset).ok_or_else(|| format!("unknown preset {preset:?}"))?;
+            let work = || self.compiled(&parsed(text)?, caps);
+            return self.profiles.get((Profile::Preset(preset), caps), work).map_err(fail);
+        }
+        let (text, path) = self.options.source.text(name, from).map_err(fail)?;
+        let work = || self.compiled(&parsed(&text)?, caps);
+        self.profiles.get((Profile::File(path), caps), work).map_err(fail)
+    }
+
+    fn compiled(&self, written: &Written, caps: Option<CapabilitySet>) -> Result<Stack, String> {
+        let facts = facts(caps, self.options);
+        let decide = || -> Result<Option<Program>, Box<dyn std::error::Error>> {
+            let engine = self.options.engine.unwrap_or(Engine::Written);
+            if engine == Engine::Written {
+                return Ok(resolve(written, &facts)?.map(|resolved| compile(&resolved)).transpose()?);
+            }
+            let vintage = self.options.libseccomp.unwrap_or_default();
+            let installed = install(written, &facts, engine, vintage)?;
+            if !installed.confines() {
+                return Ok(None);
+            }
+            let mut store = Store::new();
+            let diagram = store.of_installed(&installed)?;
+            Ok(Some(from_diagram(&mut store, diagram, Some(facts.arch))?))
+        };
+        Ok(decide().map_err(|error| error.to_string())?.into_iter().collect())
     }
 }
 

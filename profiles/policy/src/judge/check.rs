@@ -2,32 +2,56 @@
 
 use plim_model::{CapabilitySet, Observed};
 
+use super::behaviour::{self, Meanings};
 use super::context::Prepared;
-use super::{Judged, Options, Subject, behaviour, escape, not_linux, syscall, verify};
+use super::{Judged, Subject, escape, not_linux, verify};
 use crate::declared::Container;
 use crate::finding::Outcome;
 use crate::pss::Verdict;
 use crate::rules::{Check, Rule};
 
 /// What came of one check.
+#[derive(Clone)]
 pub(super) enum Answer {
     Holds,
     Broken(Vec<String>),
     Unknown(String),
 }
 
+impl Answer {
+    /// Of the facts that break it, or why they are not known.
+    pub(super) fn of(facts: Result<Vec<String>, String>) -> Answer {
+        match facts {
+            Ok(facts) if facts.is_empty() => Answer::Holds,
+            Ok(facts) => Answer::Broken(facts),
+            Err(why) => Answer::Unknown(why),
+        }
+    }
+
+    /// The same of one container among several.
+    fn named(self, of: &str) -> Answer {
+        match self {
+            Answer::Holds => Answer::Holds,
+            Answer::Broken(facts) => {
+                Answer::Broken(facts.into_iter().map(|fact| format!("{of}{fact}")).collect())
+            }
+            Answer::Unknown(why) => Answer::Unknown(format!("{of}{why}")),
+        }
+    }
+}
+
 /// Judges, or says why the rule has no meaning for the target.
-pub(super) fn rule(
-    rule: &Rule,
-    subject: &Subject,
+pub(super) fn rule<'a>(
+    rule: &'a Rule,
+    subject: &'a Subject,
     prepared: &Prepared,
-    options: &Options<'_>,
+    meanings: &Meanings<'a>,
 ) -> Result<Judged, String> {
     let mut answers = Vec::new();
     let live = subject.snapshot.is_some() && !rule.live.is_empty();
     if live {
         for check in &rule.live {
-            answers.push(live_check(rule, check, subject, prepared, options));
+            answers.push(live_check(rule, check, subject, prepared, meanings));
         }
     } else if let Some(workload) = &subject.workload {
         if rule.declared.is_empty() {
@@ -37,7 +61,7 @@ pub(super) fn rule(
             ));
         }
         for check in &rule.declared {
-            declared_check(rule, check, subject, prepared, options, &mut answers)?;
+            declared_check(rule, check, subject, prepared, meanings, &mut answers)?;
         }
     } else if let Some(why) = &subject.workload_unknown {
         answers.push(Answer::Unknown(format!("what the engine was asked for: {why}")));
@@ -70,12 +94,12 @@ fn join(rule: &Rule, answers: Vec<Answer>) -> Judged {
     }
 }
 
-fn live_check(
-    rule: &Rule,
-    check: &Check,
-    subject: &Subject,
+fn live_check<'a>(
+    rule: &'a Rule,
+    check: &'a Check,
+    subject: &'a Subject,
     prepared: &Prepared,
-    options: &Options<'_>,
+    meanings: &Meanings<'a>,
 ) -> Answer {
     let Some(snapshot) = &subject.snapshot else { return Answer::Unknown("there is no snapshot".to_owned()) };
     match check {
@@ -106,15 +130,15 @@ fn live_check(
         Check::Seccomp { relation, profile } => {
             let caps = snapshot.capabilities.present().map(|sets| sets.bounding);
             match behaviour::of_live(subject) {
-                Ok(stack) => behaviour::against(&stack, *relation, (profile, &rule.file), caps, options),
+                Ok(stack) => meanings.against(&stack, *relation, (profile, &rule.file), caps),
                 Err(why) => Answer::Unknown(why),
             }
         }
         Check::Syscall { must_deny, must_allow } => match behaviour::of_live(subject) {
-            Ok(stack) => syscall::check(&stack, must_deny, must_allow, options, ""),
+            Ok(stack) => meanings.calls(&stack, must_deny, must_allow),
             Err(why) => Answer::Unknown(why),
         },
-        Check::VerifyInstalled => verify::verify(subject, options),
+        Check::VerifyInstalled => verify::verify(subject, meanings.options),
         Check::NoEscapePaths => escape::live(snapshot),
         Check::PodSecurity { .. } => Answer::Unknown("a manifest's control on a live target".to_owned()),
     }
@@ -129,12 +153,12 @@ fn too_many(held: &[String], at_most: &std::collections::BTreeSet<String>, of: &
     }
 }
 
-fn declared_check(
-    rule: &Rule,
-    check: &Check,
-    subject: &Subject,
+fn declared_check<'a>(
+    rule: &'a Rule,
+    check: &'a Check,
+    subject: &'a Subject,
     prepared: &Prepared,
-    options: &Options<'_>,
+    meanings: &Meanings<'a>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), String> {
     let Some(workload) = &subject.workload else { return Ok(()) };
@@ -180,27 +204,16 @@ fn declared_check(
                 Some(held) => too_many(held, at_most, &of),
                 None => undecided(&of, workload.form.words(), "capabilities"),
             },
-            Check::Seccomp { relation, profile } => {
-                match behaviour::of_container(container, subject, options) {
-                    Ok(stack) => named(
-                        &of,
-                        behaviour::against(
-                            &stack,
-                            *relation,
-                            (profile, &rule.file),
-                            caps_of(container),
-                            options,
-                        ),
-                    ),
-                    Err(why) => Answer::Unknown(format!("{of}{why}")),
+            Check::Seccomp { relation, profile } => match meanings.of_container(container, subject) {
+                Ok(stack) => {
+                    meanings.against(&stack, *relation, (profile, &rule.file), caps_of(container)).named(&of)
                 }
-            }
-            Check::Syscall { must_deny, must_allow } => {
-                match behaviour::of_container(container, subject, options) {
-                    Ok(stack) => syscall::check(&stack, must_deny, must_allow, options, &of),
-                    Err(why) => Answer::Unknown(format!("{of}{why}")),
-                }
-            }
+                Err(why) => Answer::Unknown(format!("{of}{why}")),
+            },
+            Check::Syscall { must_deny, must_allow } => match meanings.of_container(container, subject) {
+                Ok(stack) => meanings.calls(&stack, must_deny, must_allow).named(&of),
+                Err(why) => Answer::Unknown(format!("{of}{why}")),
+            },
             Check::NoEscapePaths => escape::declared(container, &of),
             Check::VerifyInstalled => Answer::Unknown("only what runs can be verified".to_owned()),
             Check::PodSecurity { .. } => continue,
@@ -214,15 +227,6 @@ fn declared_check(
 
 fn undecided(of: &str, form: &str, what: &str) -> Answer {
     Answer::Unknown(format!("{of}{form} does not decide its {what}"))
-}
-
-fn named(of: &str, answer: Answer) -> Answer {
-    match answer {
-        Answer::Broken(facts) => {
-            Answer::Broken(facts.into_iter().map(|fact| format!("{of}{fact}")).collect())
-        }
-        other => other,
-    }
 }
 
 pub(super) fn caps_of(container: &Container) -> Option<CapabilitySet> {

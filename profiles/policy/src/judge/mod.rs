@@ -5,6 +5,7 @@ mod check;
 mod context;
 mod escape;
 mod ignores;
+mod memo;
 pub(crate) mod syscall;
 mod verify;
 
@@ -106,14 +107,15 @@ struct Judged {
 }
 
 /// Judges every target by every rule; all rules are finished whatever the others say.
-pub fn judge(set: &PolicySet, subjects: &[Subject], options: &Options<'_>) -> Findings {
+pub fn judge<'a>(set: &'a PolicySet, subjects: &'a [Subject], options: &'a Options<'a>) -> Findings {
     let sections = context::sections(&set.rules);
+    let meanings = behaviour::Meanings::new(options);
     let threads = options.threads.clamp(1, subjects.len().max(1));
     let share = subjects.len().div_ceil(threads).max(1);
-    let one = |subjects: &[Subject]| -> (Vec<Finding>, Vec<NotApplicable>) {
+    let one = |subjects: &'a [Subject]| -> (Vec<Finding>, Vec<NotApplicable>) {
         let (mut findings, mut not_applicable) = (Vec::new(), Vec::new());
         for subject in subjects {
-            self::subject(set, subject, &sections, options, &mut findings, &mut not_applicable);
+            self::subject(set, subject, &sections, &meanings, &mut findings, &mut not_applicable);
         }
         (findings, not_applicable)
     };
@@ -138,18 +140,18 @@ pub fn judge(set: &PolicySet, subjects: &[Subject], options: &Options<'_>) -> Fi
     Findings::new(subjects.len(), findings, not_applicable)
 }
 
-fn subject(
-    set: &PolicySet,
-    subject: &Subject,
+fn subject<'a>(
+    set: &'a PolicySet,
+    subject: &'a Subject,
     sections: &context::Sections,
-    options: &Options<'_>,
+    meanings: &behaviour::Meanings<'a>,
     findings: &mut Vec<Finding>,
     not_applicable: &mut Vec<NotApplicable>,
 ) {
     let prepared = context::Prepared::of(subject, sections);
     let mut elsewhere: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for rule in set.rules.iter().filter(|rule| in_scope(&rule.on, subject)) {
-        match check::rule(rule, subject, &prepared, options) {
+        match check::rule(rule, subject, &prepared, meanings) {
             Ok(judged) => findings.push(finding(rule, subject, judged)),
             Err(why) => elsewhere.entry(why).or_default().push(rule.id.clone()),
         }

@@ -8,7 +8,6 @@ use plim_seccomp::{Action, Arch, arguments, constants, dialect, syscalls};
 use serde_json::json;
 
 use super::Options;
-use super::check::Answer;
 use crate::rules::Call;
 
 /// What `socketcall` does under its first argument (linux/net.h), where it can stand for another call.
@@ -119,85 +118,69 @@ fn pattern(
     }
 }
 
-/// Judges a stack.
+/// What a stack does that it must not, or why that cannot be told.
 pub(super) fn check(
     stack: &[Program],
     must_deny: &[Call],
     must_allow: &[Call],
     options: &Options<'_>,
-    of: &str,
-) -> Answer {
-    let decide = || -> Result<Vec<String>, String> {
-        let mut store = Store::new();
-        let filter = store.of_stack(stack).map_err(|undecided| undecided.to_string())?;
-        let mut facts = Vec::new();
-        let native = options.facts.arch;
-        let family = family(native);
-        for call in must_deny {
-            let mut patterns = vec![(call.clone(), family.clone())];
-            if let Some((_, number)) = SOCKETCALL.iter().find(|(name, _)| *name == call.name)
-                && family.contains(&Arch::X86)
-            {
-                // Its arguments lie in memory, where no filter sees them: any use of it is one of this call's.
-                let text = format!("socketcall(call={number})");
-                let conditions = vec![(0, 0xffff_ffff, *number)];
-                let by = Call { text, name: "socketcall".to_owned(), conditions };
-                patterns.push((by, vec![Arch::X86]));
-            }
-            for (call, arches) in patterns {
-                let wanted = pattern(&mut store, &call, &arches, options)?;
-                let hit = store
-                    .combine(wanted, filter, |wanted, verdict| {
-                        let permitted =
-                            verdict.makes_the_call() || matches!(verdict, Action::Notify | Action::Trace(_));
-                        if wanted == Action::Allow && permitted { Action::Allow } else { Action::KillProcess }
-                    })
-                    .map_err(|undecided| undecided.to_string())?;
-                if let Some(witness) = store.witness(hit, |action| action == Action::Allow) {
-                    facts.push(format!(
-                        "{of}{} is not denied: {}",
-                        call.text,
-                        told(&witness, &call.name, &arches)
-                    ));
-                }
-            }
+) -> Result<Vec<String>, String> {
+    let mut store = Store::new();
+    let filter = store.of_stack(stack).map_err(|undecided| undecided.to_string())?;
+    let mut facts = Vec::new();
+    let native = options.facts.arch;
+    let family = family(native);
+    for call in must_deny {
+        let mut patterns = vec![(call.clone(), family.clone())];
+        if let Some((_, number)) = SOCKETCALL.iter().find(|(name, _)| *name == call.name)
+            && family.contains(&Arch::X86)
+        {
+            // Its arguments lie in memory, where no filter sees them: any use of it is one of this call's.
+            let text = format!("socketcall(call={number})");
+            let conditions = vec![(0, 0xffff_ffff, *number)];
+            let by = Call { text, name: "socketcall".to_owned(), conditions };
+            patterns.push((by, vec![Arch::X86]));
         }
-        for call in must_allow {
-            // A program that passes an int passes no high bits; that a filter looks at them harms nobody here.
-            let mut whole = call.clone();
-            for (_, mask, _) in &mut whole.conditions {
-                if *mask == 0xffff_ffff {
-                    *mask = u64::MAX;
-                }
-            }
-            let wanted = pattern(&mut store, &whole, &[native], options)?;
-            let token = native.audit_token();
+        for (call, arches) in patterns {
+            let wanted = pattern(&mut store, &call, &arches, options)?;
             let hit = store
                 .combine(wanted, filter, |wanted, verdict| {
-                    if wanted == Action::Allow && !verdict.makes_the_call() {
-                        Action::Allow
-                    } else {
-                        Action::KillProcess
-                    }
+                    let permitted =
+                        verdict.makes_the_call() || matches!(verdict, Action::Notify | Action::Trace(_));
+                    if wanted == Action::Allow && permitted { Action::Allow } else { Action::KillProcess }
                 })
                 .map_err(|undecided| undecided.to_string())?;
-            let hit = store.at(hit, token, None);
-            if let Some(mut witness) = store.witness(hit, |action| action == Action::Allow) {
-                witness.arch = token;
-                facts.push(format!(
-                    "{of}{} is not allowed: {}",
-                    call.text,
-                    told(&witness, &call.name, &[native])
-                ));
+            if let Some(witness) = store.witness(hit, |action| action == Action::Allow) {
+                facts.push(format!("{} is not denied: {}", call.text, told(&witness, &call.name, &arches)));
             }
         }
-        Ok(facts)
-    };
-    match decide() {
-        Ok(facts) if facts.is_empty() => Answer::Holds,
-        Ok(facts) => Answer::Broken(facts),
-        Err(why) => Answer::Unknown(format!("{of}{why}")),
     }
+    for call in must_allow {
+        // A program that passes an int passes no high bits; that a filter looks at them harms nobody here.
+        let mut whole = call.clone();
+        for (_, mask, _) in &mut whole.conditions {
+            if *mask == 0xffff_ffff {
+                *mask = u64::MAX;
+            }
+        }
+        let wanted = pattern(&mut store, &whole, &[native], options)?;
+        let token = native.audit_token();
+        let hit = store
+            .combine(wanted, filter, |wanted, verdict| {
+                if wanted == Action::Allow && !verdict.makes_the_call() {
+                    Action::Allow
+                } else {
+                    Action::KillProcess
+                }
+            })
+            .map_err(|undecided| undecided.to_string())?;
+        let hit = store.at(hit, token, None);
+        if let Some(mut witness) = store.witness(hit, |action| action == Action::Allow) {
+            witness.arch = token;
+            facts.push(format!("{} is not allowed: {}", call.text, told(&witness, &call.name, &[native])));
+        }
+    }
+    Ok(facts)
 }
 
 /// The architecture and those that its kernel runs beside it.

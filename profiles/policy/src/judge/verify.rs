@@ -16,11 +16,7 @@ use super::{Options, Subject};
 
 /// Whether what is installed means what was asked for. Further filters on top of it only take away.
 pub(super) fn verify(subject: &Subject, options: &Options<'_>) -> Answer {
-    match decide(subject, options) {
-        Ok(facts) if facts.is_empty() => Answer::Holds,
-        Ok(facts) => Answer::Broken(facts),
-        Err(why) => Answer::Unknown(why),
-    }
+    Answer::of(decide(subject, options))
 }
 
 fn decide(subject: &Subject, options: &Options<'_>) -> Result<Vec<String>, String> {

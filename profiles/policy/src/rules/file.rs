@@ -75,7 +75,7 @@ impl std::fmt::Display for Date {
 }
 
 /// How a filter stands to a profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Relation {
     /// It permits nothing that the profile does not.
     SubsetOf,
@@ -84,7 +84,7 @@ pub enum Relation {
 }
 
 /// A system call with conditions on its arguments: `socket(family=AF_ALG)`, `clone(flags&CLONE_NEWUSER)`, `bpf`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Call {
     /// As it is written.
     pub text: String,

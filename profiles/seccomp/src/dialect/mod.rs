@@ -27,7 +27,7 @@ pub const MAX_BYTES: usize = 8 << 20;
 pub const MAX_VALUES: usize = 400_000;
 
 /// Whose JSON a profile is, recognised from the keys that only one of them has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// Docker: `archMap`, `includes`, `excludes`, `minKernel`, `comment`.
     Docker,
@@ -38,7 +38,7 @@ pub enum Dialect {
 }
 
 /// Which architectures a profile speaks of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Architectures {
     /// None named: the machine's own.
     Native,
@@ -86,7 +86,7 @@ impl FilterFlag {
 }
 
 /// `includes` or `excludes`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// Architectures of the machine.
     pub arches: Vec<Arch>,
@@ -97,7 +97,7 @@ pub struct Scope {
 }
 
 /// One entry of `syscalls`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WrittenRule {
     /// The calls, in the order of the text.
     pub names: Vec<String>,
@@ -121,7 +121,7 @@ pub struct WrittenRule {
 }
 
 /// A profile as its author wrote it, with every word checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Written {
     /// Whose JSON.
     pub dialect: Dialect,

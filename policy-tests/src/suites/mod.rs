@@ -13,6 +13,7 @@ pub mod filesystem;
 pub mod hostile;
 pub mod inspect;
 pub mod isolation;
+pub mod learn;
 pub mod lifecycle;
 pub mod lock;
 pub mod races;
@@ -40,6 +41,7 @@ pub const ALL: &[Suite] = &[
     diff::SUITE,
     exercise::SUITE,
     trace::SUITE,
+    learn::SUITE,
     verify::SUITE,
     lock::SUITE,
     docker::SUITE,

@@ -76,6 +76,7 @@ weakenings! {
     DiffElsewhere "diff-elsewhere" "plim diff compares the first target with the process that asks.",
     TraceForgets "trace-forgets" "The last refusal of a trace is not told.",
     TraceBlames "trace-blames" "Every refusal of a trace is blamed on a capability.",
+    LearnForgets "learn-forgets" "Of the system calls that plim learn saw or proposes, only the first is kept.",
     LeavesCgroup "leaves-cgroup" "A cgroup stays behind.",
     LeavesMount "leaves-mount" "A mount stays behind.",
     LeavesProcess "leaves-process" "A process stays behind.",

@@ -45,6 +45,15 @@ impl Weakening {
         }
     }
 
+    /// Changes a recording or a proposal of `plim learn`.
+    pub fn learned(self, document: &mut Value) {
+        if self == Weakening::LearnForgets
+            && let Some(calls) = document.get_mut("calls").and_then(Value::as_array_mut)
+        {
+            calls.truncate(1);
+        }
+    }
+
     /// Changes the refusals of a trace.
     pub fn denials(self, denials: &mut Vec<Value>) {
         match self {

@@ -6,6 +6,7 @@ pub(crate) mod flag {
     pub(crate) const RUNTIME: u32 = 1 << 1;
     pub(crate) const GRANTED: u32 = 1 << 2;
     pub(crate) const AS_ITSELF: u32 = 1 << 3;
+    pub(crate) const CUT: u32 = 1 << 4;
     pub(crate) const CREATED: u32 = 1 << 5;
     pub(crate) const READ: u32 = 1 << 6;
     pub(crate) const WRITE: u32 = 1 << 7;

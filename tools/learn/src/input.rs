@@ -44,8 +44,8 @@ pub(crate) fn recordings_of(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// All recordings that are named, merged.
-pub(crate) fn recordings(paths: &[PathBuf]) -> Result<Recording> {
+/// The text of each recording that is named, and where it is from.
+pub(crate) fn read_recordings(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -56,15 +56,25 @@ pub(crate) fn recordings(paths: &[PathBuf]) -> Result<Recording> {
             files.push(path.clone());
         }
     }
+    files.into_iter().map(|file| Ok((file.clone(), read(&file)?))).collect()
+}
+
+/// What they say, merged.
+pub(crate) fn merged(texts: &[(PathBuf, Vec<u8>)]) -> Result<Recording> {
     let mut all: Option<Recording> = None;
-    for file in files {
-        let one = Recording::parse(&read(&file)?).with_context(|| file.display().to_string())?;
+    for (file, text) in texts {
+        let one = Recording::parse(text).with_context(|| file.display().to_string())?;
         match &mut all {
             Some(all) => all.merge(one),
             None => all = Some(one),
         }
     }
     all.context("no recording is named")
+}
+
+/// All recordings that are named, merged.
+pub(crate) fn recordings(paths: &[PathBuf]) -> Result<Recording> {
+    merged(&read_recordings(paths)?)
 }
 
 /// The proposal that a path names: its own file, the one in a directory, or one made of recordings.

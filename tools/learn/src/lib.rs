@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod changes;
+mod container;
 mod event;
 pub mod forms;
 pub mod proposal;

@@ -232,7 +232,12 @@ fn devices_and_ports() {
         socket("SOCK_DGRAM", 53, true),
         socket("SOCK_STREAM", 9, false),
     ];
-    seen.files = vec![FileUse { path: "/etc/x".to_owned(), created: true, calls: vec!["openat".to_owned()] }];
+    seen.files = vec![FileUse {
+        path: "/etc/x".to_owned(),
+        created: true,
+        calls: vec!["openat".to_owned()],
+        cut: false,
+    }];
     let proposal = propose(&seen, &bare());
     let names = |rows: &[Reasoned]| rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&proposal.devices), ["/dev/fuse:rw", "/dev/mem:rw"]);

@@ -216,8 +216,6 @@ fn fill(ebpf: &mut Ebpf) -> Result<(), TracerError> {
 
 /// The name of an argument.
 pub(crate) fn argument_name(arch: Arch, syscall: &str, index: u8) -> String {
-    match (arguments::argument(arch, syscall, index), index) {
-        (Some(argument), _) => argument.name.to_owned(),
-        (None, index) => format!("arg{index}"),
-    }
+    arguments::argument(arch, syscall, index)
+        .map_or_else(|| format!("arg{index}"), |argument| argument.name.to_owned())
 }

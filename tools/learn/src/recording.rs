@@ -138,6 +138,9 @@ pub struct FileUse {
     pub created: bool,
     /// By which calls.
     pub calls: Vec<String>,
+    /// The path is longer than what is kept of it, and not known in whole.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub cut: bool,
 }
 
 /// A device that was opened.

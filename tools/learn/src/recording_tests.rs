@@ -45,9 +45,19 @@ fn recording(calls: Vec<CallUse>) -> Recording {
 #[test]
 fn merging_adds_up_and_loses_nothing() {
     let mut one = recording(vec![call("read", 2), call("close", 1)]);
-    one.files.push(FileUse { path: "/x".to_owned(), created: false, calls: vec!["chmod".to_owned()] });
+    one.files.push(FileUse {
+        path: "/x".to_owned(),
+        created: false,
+        calls: vec!["chmod".to_owned()],
+        cut: false,
+    });
     let mut other = recording(vec![call("read", 3), call("openat", 7)]);
-    other.files.push(FileUse { path: "/x".to_owned(), created: true, calls: vec!["openat".to_owned()] });
+    other.files.push(FileUse {
+        path: "/x".to_owned(),
+        created: true,
+        calls: vec!["openat".to_owned()],
+        cut: false,
+    });
     other.granted = vec!["CAP_KILL".to_owned()];
     other.missed.files = 4;
     one.merge(other);

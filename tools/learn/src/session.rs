@@ -78,7 +78,7 @@ impl Prepared {
             .name("plim-learn".to_owned())
             .spawn(move || read(recorder, watch, &begun, &asked))
             .context("start a thread to read what is recorded")?;
-        Ok(Session { end, thread, pid })
+        Ok(Session { end, thread, pid, start_time_ticks: selected.start_time_ticks })
     }
 }
 
@@ -134,12 +134,14 @@ pub struct Session {
     end: Arc<AtomicBool>,
     thread: JoinHandle<Result<Recording>>,
     pid: i32,
+    start_time_ticks: u64,
 }
 
 impl Session {
     /// Whether the first process of the container still lives.
     pub fn is_live(&self) -> bool {
-        std::path::Path::new(&format!("/proc/{}", self.pid)).exists()
+        let now = plim_observe::find(Some("pid"), &self.pid.to_string());
+        now.is_ok_and(|now| now.start_time_ticks == self.start_time_ticks)
     }
 
     /// Whether the reader came to an end by itself, which is an error that [`Session::end`] tells.
@@ -336,6 +338,7 @@ impl Gathered {
             path: event.path.clone(),
             created,
             calls: Vec::new(),
+            cut: event.has(flag::CUT),
         });
         if !file.calls.iter().any(|call| call == syscall) {
             file.calls.push(syscall.to_owned());

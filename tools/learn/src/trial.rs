@@ -1,33 +1,19 @@
 //! Runs a workload once, as it was or under a proposal, and tells whether it did its work.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use plim_observe::Selected;
 use plim_tools_common::beside::beside;
 use plim_trace::denial::Denial;
-use plim_trace::report::{Format, Look, Report, Wanted};
-use plim_trace::session::Session;
-use plim_trace::tracer::Scope;
-use plim_trace::watch::Watch;
+use serde::Deserialize;
 
+use crate::container::{Container, PACE, Tail};
 use crate::forms;
 use crate::proposal::Proposal;
 use crate::recording::Workload;
 use crate::stop::Stop;
-
-/// How long a container may take to end after SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
-/// How often it is looked at what runs.
-const PACE: Duration = Duration::from_millis(5);
-/// Bytes kept of what the workload and its test said last.
-const TAIL: usize = 4096;
 
 /// Who runs the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +53,50 @@ pub struct Trials {
     count: std::cell::Cell<u32>,
 }
 
+/// Calls that were refused during one run.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals {
+    /// Those that were seen.
+    pub denials: Vec<Denial>,
+    /// Why there may be others: no tracer, or one that saw only a part.
+    pub unknown: Option<String>,
+}
+
+impl Refusals {
+    /// Nothing was seen.
+    pub(crate) fn unknown(why: String) -> Refusals {
+        Refusals { denials: Vec::new(), unknown: Some(why) }
+    }
+
+    /// Reads the document of a trace.
+    pub(crate) fn parse(document: &[u8]) -> Refusals {
+        #[derive(Deserialize)]
+        struct Document {
+            denials: Vec<Denial>,
+            missed: Missed,
+        }
+        #[derive(Deserialize)]
+        struct Missed {
+            lost: u64,
+            skipped_runs: u64,
+            left_out: u64,
+        }
+        match serde_json::from_slice::<Document>(document) {
+            Ok(Document { denials, missed: Missed { lost: 0, skipped_runs: 0, left_out: 0 } }) => {
+                Refusals { denials, unknown: None }
+            }
+            Ok(Document { denials, missed }) => {
+                let unknown = format!(
+                    "{} refusals were lost and {} left out, and the kernel skipped {} runs of the tracer",
+                    missed.lost, missed.left_out, missed.skipped_runs
+                );
+                Refusals { denials, unknown: Some(unknown) }
+            }
+            Err(error) => Refusals::unknown(format!("the trace cannot be read: {error}")),
+        }
+    }
+}
+
 /// How one run ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -76,8 +106,8 @@ pub struct Outcome {
     pub why: String,
     /// What it said last.
     pub said: String,
-    /// Calls that were refused meanwhile, where they were traced.
-    pub denials: Vec<Denial>,
+    /// Calls that were refused meanwhile; `None` where nobody asked for them.
+    pub refusals: Option<Refusals>,
 }
 
 /// What is done beside the run.
@@ -88,27 +118,26 @@ enum Beside<'a> {
     Trace,
 }
 
-/// Everything that one of the processes wrote, of which the end is kept.
-#[derive(Clone, Debug, Default)]
-struct Tail(Arc<Mutex<Vec<u8>>>);
+/// A command that tests a container.
+pub fn test(words: &str, container: &str, engine: &str, pid: i32) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", words])
+        .env("PLIM_CONTAINER", container)
+        .env("PLIM_ENGINE", engine)
+        .env("PLIM_PID", pid.to_string());
+    command
+}
 
-impl Tail {
-    fn read(&self, mut from: impl Read + Send + 'static) {
-        let tail = self.clone();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = from.read(&mut buffer) {
-                let Ok(mut kept) = tail.0.lock() else { return };
-                kept.extend_from_slice(&buffer[..count]);
-                let surplus = kept.len().saturating_sub(TAIL);
-                kept.drain(..surplus);
-            }
-        });
-    }
+/// The largest trace that is read: a document of `plim run --trace` holds 100,000 refusals.
+const MAX_TRACE: u64 = 256 << 20;
 
-    fn take(&self) -> String {
-        let kept = self.0.lock().map(|kept| kept.clone()).unwrap_or_default();
-        String::from_utf8_lossy(&kept).trim_end().to_owned()
+fn read_trace(path: &Path) -> Refusals {
+    use std::io::Read;
+    let mut document = Vec::new();
+    match std::fs::File::open(path).and_then(|file| file.take(MAX_TRACE).read_to_end(&mut document)) {
+        Ok(_) => Refusals::parse(&document),
+        Err(error) => Refusals::unknown(format!("nothing was traced: {error}")),
     }
 }
 
@@ -143,7 +172,7 @@ impl Trials {
         let dir =
             tempfile::Builder::new().prefix("plim-learn.").tempdir().context("make a temporary directory")?;
         let profile = dir.path().join("seccomp.json");
-        // Docker 20.10 knows no defaultErrnoRet and OCI no comments; both read this.
+        // Without comments, which OCI does not have.
         std::fs::write(&profile, proposal.profile(false).to_string())
             .with_context(|| format!("write {}", profile.display()))?;
         let mut words = forms::flags(proposal, &profile.display().to_string());
@@ -163,33 +192,38 @@ impl Trials {
         let dir =
             tempfile::Builder::new().prefix("plim-learn.").tempdir().context("make a temporary directory")?;
         let traced = dir.path().join("denials");
+        let untraceable = match beside {
+            Beside::Trace => plim_trace::tracer::may_trace().err(),
+            _ => None,
+        };
+        let trace = matches!(beside, Beside::Trace) && untraceable.is_none();
         let mut command = self.launcher(&name);
         match (beside, &self.engine) {
             (Beside::Record(path), _) => drop(command.arg("--learn").arg(path)),
-            (Beside::Trace, Engine::Plim) => {
-                command.args(["--trace", "--trace-format", "jsonl", "--trace-output"]).arg(&traced);
+            (_, Engine::Plim) if trace => {
+                command.args(["--trace", "--trace-format", "json", "--trace-output"]).arg(&traced);
             }
             _ => {}
         }
-        command.args(&words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("execute {:?}", command.get_program()))?;
         let tail = Tail::default();
-        if let Some(out) = child.stdout.take() {
-            tail.read(out);
-        }
-        if let Some(err) = child.stderr.take() {
-            tail.read(err);
-        }
-        let mut container = Container { child, name, engine: &self.engine, watching: None };
-        let trace_here = matches!((beside, &self.engine), (Beside::Trace, Engine::Other { .. }));
+        let child = tail.spawn(command.args(&words))?;
+        let mut container = Container::new(child, name, &self.engine);
+        let watch = trace && self.engine != Engine::Plim;
         let ended = match &self.workload.test {
-            None => self.own_status(&mut container, trace_here),
-            Some(test) => self.with_test(&mut container, test, trace_here, &tail),
+            None => self.own_status(&mut container, watch),
+            Some(words) => self.with_test(&mut container, words, watch, &tail),
         };
-        let denials = container.end();
+        let watched = container.end()?;
         let (passed, why) = ended?;
-        let denials = if trace_here { denials? } else { read_denials(&traced)? };
-        Ok(Outcome { passed, why, said: tail.take(), denials })
+        let refusals = match (beside, untraceable) {
+            (Beside::Nothing | Beside::Record(_), _) => None,
+            (Beside::Trace, Some(why)) => Some(Refusals::unknown(why.to_string())),
+            (Beside::Trace, None) if watch => Some(watched.unwrap_or_else(|| {
+                Refusals::unknown("the container ended before a tracer was attached".to_owned())
+            })),
+            (Beside::Trace, None) => Some(read_trace(&traced)),
+        };
+        Ok(Outcome { passed, why, said: tail.take(), refusals })
     }
 
     fn launcher(&self, name: &str) -> Command {
@@ -206,16 +240,18 @@ impl Trials {
     }
 
     /// The workload's own end tells.
-    fn own_status(&self, container: &mut Container<'_>, trace: bool) -> Result<(bool, String)> {
+    fn own_status(&self, container: &mut Container<'_>, watch: bool) -> Result<(bool, String)> {
         let until = Instant::now() + self.timeout;
+        let mut found = !watch;
         loop {
-            if let Some(status) = container.child.try_wait().context("wait for the container")? {
+            if let Some(status) = container.ended()? {
                 return Ok((status.success(), words(status, "the workload")));
             }
-            if trace && container.watching.is_none() {
-                container.find();
+            if !found && let Some(selected) = container.find() {
+                container.watch(&selected);
+                found = true;
             }
-            if self.passed_time(until)? {
+            if self.is_late(until)? {
                 return Ok((false, format!("it ran longer than {} s", self.timeout.as_secs_f32())));
             }
             std::thread::sleep(PACE);
@@ -226,72 +262,54 @@ impl Trials {
     fn with_test(
         &self,
         container: &mut Container<'_>,
-        test: &str,
-        trace: bool,
+        words_of_test: &str,
+        watch: bool,
         tail: &Tail,
     ) -> Result<(bool, String)> {
         let until = Instant::now() + self.timeout;
-        let pid = loop {
-            if let Some(pid) = container.pid() {
-                break pid;
+        let selected = loop {
+            if let Some(selected) = container.find() {
+                break selected;
             }
-            if let Some(status) = container.child.try_wait().context("wait for the container")? {
+            if let Some(status) = container.ended()? {
                 return Ok((false, words(status, "the workload")));
             }
-            if self.passed_time(until)? {
+            if self.is_late(until)? {
                 return Ok((false, "the container did not start in time".to_owned()));
             }
             std::thread::sleep(PACE);
         };
-        if trace {
-            container.find();
+        if watch {
+            container.watch(&selected);
         }
-        let mut test = Command::new("sh")
-            .args(["-c", test])
-            .env("PLIM_CONTAINER", &container.name)
-            .env("PLIM_ENGINE", self.engine.name())
-            .env("PLIM_PID", pid.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("execute the test")?;
-        if let Some(out) = test.stdout.take() {
-            tail.read(out);
-        }
-        if let Some(err) = test.stderr.take() {
-            tail.read(err);
-        }
-        loop {
-            if let Some(status) = test.try_wait().context("wait for the test")? {
+        let pid = selected.pid.0;
+        let mut running = tail.spawn(&mut test(words_of_test, &container.name, self.engine.name(), pid))?;
+        let verdict = loop {
+            if let Some(status) = running.try_wait().context("wait for the test")? {
                 return match status.success() {
                     true => self.by_itself(container, pid, until),
                     false => Ok((false, words(status, "the test"))),
                 };
             }
-            let failed = container.child.try_wait().context("wait for the container")?;
-            let failed = failed.filter(|status| !status.success());
-            let late = self.passed_time(until);
-            if failed.is_some() || !matches!(late, Ok(false)) {
-                test.kill().context("end the test")?;
-                test.wait().context("wait for the test")?;
-                late?;
-                return Ok((
-                    false,
-                    match failed {
-                        Some(status) => words(status, "the workload"),
-                        None => format!("the test ran longer than {} s", self.timeout.as_secs_f32()),
-                    },
-                ));
+            // A server that is gone answers no test: there is nothing to wait for.
+            if let Some(status) = container.ended()?.filter(|status| !status.success()) {
+                break Ok(words(status, "the workload"));
             }
-            std::thread::sleep(PACE);
-        }
+            match self.is_late(until) {
+                Ok(false) => std::thread::sleep(PACE),
+                Ok(true) => break Ok(format!("the test ran longer than {} s", self.timeout.as_secs_f32())),
+                Err(stopped) => break Err(stopped),
+            }
+        };
+        running.kill().context("end the test")?;
+        running.wait().context("wait for the test")?;
+        Ok((false, verdict?))
     }
 
     /// The test passed. A workload that ended by itself meanwhile has a say, too.
     fn by_itself(&self, container: &mut Container<'_>, pid: i32, until: Instant) -> Result<(bool, String)> {
-        while !Path::new(&format!("/proc/{pid}")).exists() && !self.passed_time(until)? {
-            match container.child.try_wait().context("wait for the container")? {
+        while !Path::new(&format!("/proc/{pid}")).exists() && !self.is_late(until)? {
+            match container.ended()? {
                 Some(status) if status.success() => break,
                 Some(status) => return Ok((false, words(status, "the test passed, but the workload"))),
                 None => std::thread::sleep(PACE),
@@ -300,7 +318,7 @@ impl Trials {
         Ok((true, "the test passed".to_owned()))
     }
 
-    fn passed_time(&self, until: Instant) -> Result<bool> {
+    fn is_late(&self, until: Instant) -> Result<bool> {
         if self.stop.asked() {
             bail!("stopped by a signal");
         }
@@ -317,96 +335,24 @@ fn words(status: ExitStatus, what: &str) -> String {
     }
 }
 
-/// A container that runs in the foreground of a launcher.
-struct Container<'a> {
-    child: Child,
-    name: String,
-    engine: &'a Engine,
-    watching: Option<Session<Vec<u8>>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Container<'_> {
-    /// The first process, once there is one.
-    fn pid(&self) -> Option<i32> {
-        self.selected().map(|selected| selected.pid.0)
-    }
-
-    fn selected(&self) -> Option<Selected> {
-        plim_observe::find(Some(self.engine.name()), &self.name).ok()
-    }
-
-    /// Attaches a tracer as soon as the container can be seen. What was refused before is not seen.
-    fn find(&mut self) {
-        let Some(selected) = self.selected() else { return };
-        let begin = || -> Result<Session<Vec<u8>>> {
-            let mut watch = Watch::new(Scope::Everything)?;
-            watch.add(&selected, true, None)?;
-            watch.attach()?;
-            let style = plim_tools_common::output::Style::plain(false);
-            let look = Look { format: Format::Jsonl, summary: false, times: false, style };
-            let report = Report::new(Vec::new(), look, Wanted::default());
-            Session::begin(watch, report)
-        };
-        self.watching = begin().ok();
-    }
-
-    /// Ends the container and its launcher: asks, then kills.
-    fn end(&mut self) -> Result<Vec<Denial>> {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let launcher = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or_default());
-            // It passes the signal on.
-            let _ = kill(launcher, Signal::SIGTERM);
-            let until = Instant::now() + GRACE;
-            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
-                std::thread::sleep(PACE);
-            }
-            if matches!(self.child.try_wait(), Ok(None)) {
-                self.kill();
-            }
+    #[test]
+    fn a_trace_that_saw_a_part_is_not_taken_for_the_whole() {
+        let document = |missed: &str| format!(r#"{{"format": "1.0", "denials": [], "missed": {missed}}}"#);
+        let whole = r#"{"lost": 0, "skipped_runs": 0, "left_out": 0}"#;
+        assert_eq!(Refusals::parse(document(whole).as_bytes()).unknown, None);
+        for part in [
+            r#"{"lost": 1, "skipped_runs": 0, "left_out": 0}"#,
+            r#"{"lost": 0, "skipped_runs": 2, "left_out": 0}"#,
+            r#"{"lost": 0, "skipped_runs": 0, "left_out": 3}"#,
+            "{}",
+        ] {
+            assert!(Refusals::parse(document(part).as_bytes()).unknown.is_some(), "{part}");
         }
-        self.child.wait().context("wait for the container")?;
-        let Some(session) = self.watching.take() else { return Ok(Vec::new()) };
-        let (bytes, _) = session.end()?;
-        parse_denials(&String::from_utf8_lossy(&bytes))
+        assert!(Refusals::parse(b"").unknown.is_some());
+        assert!(read_trace(Path::new("/nowhere")).unknown.is_some());
     }
-
-    /// The container's first process is killed and not the launcher, which has still to write its report.
-    fn kill(&mut self) {
-        match (self.engine, self.pid()) {
-            (Engine::Plim, Some(pid)) => drop(kill(Pid::from_raw(pid), Signal::SIGKILL)),
-            (Engine::Plim, None) => drop(self.child.kill()),
-            (Engine::Other { program, .. }, _) => {
-                let _ = Command::new(program).args(["rm", "-f", &self.name]).output();
-            }
-        }
-        let until = Instant::now() + GRACE;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
-            std::thread::sleep(PACE);
-        }
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.child.kill();
-        }
-    }
-}
-
-impl Drop for Container<'_> {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-fn read_denials(path: &PathBuf) -> Result<Vec<Denial>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse_denials(&text),
-        // Nothing was traced, or the container never started.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
-    }
-}
-
-fn parse_denials(text: &str) -> Result<Vec<Denial>> {
-    text.lines().map(|line| serde_json::from_str(line).context("read a refusal of the trace")).collect()
 }

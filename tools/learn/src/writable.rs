@@ -63,6 +63,10 @@ pub(crate) fn of(files: &[FileUse]) -> Writable {
         }
         let whole = EMPTY.iter().find(|empty| is_below(&file.path, empty) && file.path != **empty);
         match whole {
+            _ if file.cut => written.push(Reasoned {
+                name: file.path.clone(),
+                evidence: format!("changed by {calls}; its path is longer than what is kept of it"),
+            }),
             Some(empty) => drop(directories.insert((*empty).to_owned())),
             // It was there before: whoever writes to it may well read it.
             None if !file.created => written.push(Reasoned {
@@ -103,7 +107,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, created: bool) -> FileUse {
-        FileUse { path: path.to_owned(), created, calls: vec!["openat".to_owned()] }
+        FileUse { path: path.to_owned(), created, calls: vec!["openat".to_owned()], cut: false }
     }
     fn names(rows: &[Reasoned]) -> Vec<&str> {
         rows.iter().map(|row| row.name.as_str()).collect()
@@ -132,11 +136,12 @@ mod tests {
             file("/x", true),
             file("/var/lib/app/data", false),
             file("/usr/lib/python3/__pycache__", true),
+            FileUse { cut: true, ..file("/tmp/deep", true) },
         ]);
         assert_eq!(found.tmpfs, []);
         assert_eq!(
             names(&found.written),
-            ["/etc/ssl/new", "/x", "/var/lib/app/data", "/usr/lib/python3/__pycache__"]
+            ["/etc/ssl/new", "/x", "/var/lib/app/data", "/usr/lib/python3/__pycache__", "/tmp/deep"]
         );
     }
 }

@@ -8,6 +8,7 @@ use plim_learn::forms;
 use plim_learn::proposal::{Entry, Proposal, Reasoned, Source, Verdict};
 use plim_learn::propose::{Choices, RUNTIMES, propose};
 use plim_tools_common::args::Output;
+use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit;
 use plim_tools_common::output::Style;
 use plim_tools_common::table::{Cell, Table};
@@ -27,6 +28,8 @@ pub(crate) struct Args {
     profile: String,
     #[command(flatten)]
     output: Output<Format>,
+    #[command(flatten)]
+    confine: ConfineArgs,
 }
 
 /// How a proposal is made, for every verb that may make one.
@@ -81,16 +84,20 @@ pub(crate) enum Format {
 }
 
 pub(crate) fn run(args: &Args) -> Result<u8> {
-    let recording = input::recordings(&args.recordings)?;
+    let texts = input::read_recordings(&args.recordings)?;
+    let (out, style) = (args.output.destination()?, args.output.style());
+    args.confine.enter(Phase::writing_to(&out))?;
+
+    let recording = input::merged(&texts)?;
     let proposal = propose(&recording, &args.choices.choices());
     match args.output.format {
-        Format::Json => args.output.emit_json(&proposal)?,
-        Format::Docker | Format::Podman => args.output.emit_json(&proposal.profile(true))?,
-        Format::Oci => args.output.emit_json(&proposal.profile(false))?,
-        Format::Table => args.output.emit(table(&proposal, args.output.style()).as_bytes())?,
-        Format::Kubernetes => args.output.emit(forms::kubernetes(&proposal, &args.profile).as_bytes())?,
-        Format::Systemd => args.output.emit(forms::systemd(&proposal).as_bytes())?,
-        Format::Flags => args.output.emit(forms::command_line(&proposal, &args.profile).as_bytes())?,
+        Format::Json => out.emit_json(&proposal)?,
+        Format::Docker | Format::Podman => out.emit_json(&proposal.profile(true))?,
+        Format::Oci => out.emit_json(&proposal.profile(false))?,
+        Format::Table => out.emit(table(&proposal, style).as_bytes())?,
+        Format::Kubernetes => out.emit(forms::kubernetes(&proposal, &args.profile).as_bytes())?,
+        Format::Systemd => out.emit(forms::systemd(&proposal).as_bytes())?,
+        Format::Flags => out.emit(forms::command_line(&proposal, &args.profile).as_bytes())?,
     }
     for limit in &proposal.limits {
         crate::note(args.output.quiet, limit)?;
@@ -109,10 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         );
         crate::note(args.output.quiet, &text)?;
     }
-    if proposal.limits.len() > 1 && !recording.missed.is_nothing() {
-        return Ok(exit::UNOBSERVABLE);
-    }
-    Ok(exit::CLEAN)
+    Ok(if recording.missed.is_nothing() { exit::CLEAN } else { exit::UNOBSERVABLE })
 }
 
 /// Every entry with its evidence.

@@ -9,7 +9,8 @@ use clap::Parser;
 use plim_learn::recording::{Recording, Workload};
 use plim_learn::session::{Prepared, may_record};
 use plim_learn::stop::Stop;
-use plim_learn::trial::{Engine, Trials};
+use plim_learn::trial::{self, Engine, Trials};
+use plim_observe::Selected;
 use plim_tools_common::beside::beside;
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::output::write_atomically;
@@ -53,10 +54,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<u8> {
     may_record().or_status(exit::UNOBSERVABLE)?;
+    let selected = args.target.as_deref().map(|target| find_live(&TargetName::parse(target)?)).transpose()?;
     std::fs::create_dir_all(&args.dir).with_context(|| format!("make {}", args.dir.display()))?;
     let path = next(&args.dir)?;
-    let status = match (&args.target, &args.test) {
-        (Some(target), _) => running(args, target, &path)?,
+    let status = match (&selected, &args.test) {
+        (Some(selected), _) => running(args, selected, &path)?,
         (None, Some(test)) => tested(args, test, &path)?,
         (None, None) => command(args, &path)?,
     };
@@ -147,23 +149,18 @@ fn tested(args: &Args, test: &str, path: &Path) -> Result<u8> {
     Ok(exit::DIFFERENT)
 }
 
-fn running(args: &Args, target: &str, path: &Path) -> Result<u8> {
-    let selected = find_live(&TargetName::parse(target)?)?;
+fn running(args: &Args, selected: &Selected, path: &Path) -> Result<u8> {
     let stop = Stop::new()?;
     let session = Prepared::new()
-        .and_then(|prepared| prepared.attach(&selected, true, None, None))
+        .and_then(|prepared| prepared.attach(selected, true, None, None))
         .or_status(exit::UNOBSERVABLE)?;
     crate::note(args.quiet, &format!("recording {}", selected.target_name()))?;
-    let until = args.duration.map(|duration| Instant::now() + duration);
+    let longest = args.duration.or(args.test.as_ref().map(|_| args.timeout));
+    let until = longest.map(|longest| Instant::now() + longest);
+    let name = selected.name.as_deref().unwrap_or(&selected.id);
     let mut test = match &args.test {
-        Some(test) => Some(
-            Command::new("sh")
-                .args(["-c", test])
-                .env("PLIM_CONTAINER", selected.name.as_deref().unwrap_or(&selected.id))
-                .env("PLIM_ENGINE", &selected.engine)
-                .env("PLIM_PID", selected.pid.0.to_string())
-                .spawn()
-                .context("execute the test")?,
+        Some(words) => Some(
+            trial::test(words, name, &selected.engine, selected.pid.0).spawn().context("execute the test")?,
         ),
         None => None,
     };

@@ -1,15 +1,14 @@
 //! `shrink`: takes away whatever the workload's test does not miss.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use plim_learn::proposal::Proposal;
 use plim_learn::shrink::{Found, Log, removable, search, without};
-use plim_learn::trial::Trials;
+use plim_learn::trial::{Outcome, Trials};
 use plim_model::CapabilitySet;
 use plim_model::diff::Diff;
 use plim_seccomp::diagram::Store;
@@ -50,8 +49,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<u8> {
     let (proposal, trials) = args.trial.read()?;
-    let start = trials.under(&proposal, true)?;
-    ensure_works(&start.passed, &start.why, &start.said)?;
+    ensure_works(&trials.under(&proposal, false)?)?;
     let log = args.log.clone().unwrap_or_else(|| beside(&args.trial.proposal));
     let mut log = Log::open(&log, &proposal)?;
     if !log.is_empty() {
@@ -62,8 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     let mut shrunk = without(&proposal, &found.removed);
     explain(&mut shrunk, &proposal, &found);
     // The search may have had luck: what is told to work is seen to work again.
-    let last = trials.under(&shrunk, true)?;
-    ensure_works(&last.passed, &last.why, &last.said)
+    ensure_works(&trials.under(&shrunk, false)?)
         .context("what was found does not pass a second time; try --runs")?;
     if let Some(path) = &args.save {
         let text = serde_json::to_string_pretty(&shrunk).context("write the proposal as JSON")? + "\n";
@@ -88,12 +85,16 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     Ok(exit::CLEAN)
 }
 
-fn ensure_works(passed: &bool, why: &str, said: &str) -> Result<()> {
-    let works: Result<()> = (|| {
-        ensure!(*passed, "the workload does not work under the proposal: {why}; it said: {said}");
-        Ok(())
-    })();
-    Ok(works.or_status(exit::DIFFERENT)?)
+fn ensure_works(outcome: &Outcome) -> Result<()> {
+    if outcome.passed {
+        return Ok(());
+    }
+    let error = anyhow::anyhow!(
+        "the workload does not work under the proposal: {}; it said: {}",
+        outcome.why,
+        outcome.said
+    );
+    Err(exit::Failure { status: exit::DIFFERENT, error }.into())
 }
 
 fn beside(proposal: &std::path::Path) -> PathBuf {
@@ -199,12 +200,11 @@ fn text(shrunk: &Proposal, found: &Found, trials: usize, proof: &Proof, style: S
     ));
     text.push_str(&crate::verbs::propose::table(shrunk, style));
     let removed: Vec<&str> = found.removed.iter().map(String::as_str).collect();
-    let of = BTreeMap::from([("removed", removed.len()), ("needed", found.needed.len())]);
     text.push_str(&format!(
         "\n{} could go ({}), {} are needed, each seen to be by a trial without it; {trials} trials\n",
-        of["removed"],
+        removed.len(),
         if removed.is_empty() { "nothing".to_owned() } else { removed.join(", ") },
-        of["needed"],
+        found.needed.len(),
     ));
     text.push_str(&match (&proof.witness, proof.holds) {
         (_, true) => {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Parser;
 use plim_learn::proposal::Proposal;
-use plim_learn::trial::Outcome;
+use plim_learn::trial::Engine;
 use plim_tools_common::args::Output;
 use plim_tools_common::exit;
 use plim_tools_common::output::Style;
@@ -28,15 +28,17 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<u8> {
     let (proposal, trials) = args.trial.read()?;
     let mut outcome = trials.under(&proposal, true)?;
+    let mut refusals = outcome.refusals.take().unwrap_or_default();
     for _ in 1..args.runs {
         if !outcome.passed {
             break;
         }
-        let denials = std::mem::take(&mut outcome.denials);
         outcome = trials.under(&proposal, true)?;
-        outcome.denials.splice(0..0, denials);
+        let more = outcome.refusals.take().unwrap_or_default();
+        refusals.denials.extend(more.denials);
+        refusals.unknown = refusals.unknown.or(more.unknown);
     }
-    let new = new_denials(&proposal, &outcome);
+    let new = new_denials(&proposal, &refusals.denials);
     match args.output.format {
         plim_tools_common::args::Format::Json => args.output.emit_json(&json!({
             "format": "1.0",
@@ -46,6 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
             "runs": args.runs,
             "said": outcome.said,
             "denials": new,
+            "unknown": refusals.unknown,
         }))?,
         plim_tools_common::args::Format::Table => {
             let mut text = String::new();
@@ -60,24 +63,37 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
                 outcome.why,
                 new.len()
             ));
+            if let Some(why) = &refusals.unknown {
+                text.push_str(&format!("not every refusal was observed: {why}\n"));
+            }
             if !outcome.passed && !outcome.said.is_empty() {
                 text.push_str(&format!("it said: {}\n", plim_model::text::escape_message(&outcome.said)));
             }
             args.output.emit(text.as_bytes())?;
         }
     }
-    Ok(if outcome.passed { exit::CLEAN } else { exit::DIFFERENT })
+    if trials.engine != Engine::Plim {
+        crate::note(
+            args.output.quiet,
+            "what was refused before the tracer was attached to the running container is not seen",
+        )?;
+    }
+    Ok(match (outcome.passed, refusals.unknown) {
+        (false, _) => exit::DIFFERENT,
+        (true, Some(_)) => exit::UNOBSERVABLE,
+        (true, None) => exit::CLEAN,
+    })
 }
 
 /// One of each kind of refusal that was not there while recording.
-fn new_denials(proposal: &Proposal, outcome: &Outcome) -> Vec<Denial> {
+fn new_denials(proposal: &Proposal, denials: &[Denial]) -> Vec<Denial> {
     let mut seen = std::collections::BTreeSet::new();
     let is_new = |denial: &&Denial| {
         let name = denial.syscall.clone().unwrap_or_else(|| denial.number.to_string());
         !proposal.refused.iter().any(|known| known.name == name)
     };
     let mut new: Vec<Denial> = Vec::new();
-    for denial in outcome.denials.iter().filter(is_new) {
+    for denial in denials.iter().filter(is_new) {
         // The call as it is written holds addresses and numbers that differ in every run.
         if seen.insert((denial.syscall.clone(), denial.errno.clone(), format!("{:?}", denial.cause))) {
             new.push(denial.clone());

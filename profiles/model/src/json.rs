@@ -10,6 +10,10 @@ use serde_json::Value;
 use crate::observed::UNKNOWN_MARK;
 use crate::snapshot::{SNAPSHOT_FORMAT, Snapshot, Unknown};
 
+mod strict;
+
+pub use strict::parse;
+
 /// Why a JSON document is not a snapshot that this version reads.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {

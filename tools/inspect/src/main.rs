@@ -134,6 +134,6 @@ impl Gathered {
 }
 
 fn saved(text: &[u8]) -> anyhow::Result<Snapshot> {
-    let document: serde_json::Value = serde_json::from_slice(text).context("not JSON")?;
+    let document = plim_model::json::parse(text).context("not JSON")?;
     Snapshot::from_json(document).context("not a snapshot")
 }

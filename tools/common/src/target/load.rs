@@ -106,7 +106,7 @@ fn decode(bytes: &[u8]) -> anyhow::Result<Loaded> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     match recognise(bytes)? {
         FileKind::Snapshot => {
-            let snapshot = Snapshot::from_json(serde_json::from_slice(bytes)?).context("snapshot")?;
+            let snapshot = Snapshot::from_json(plim_model::json::parse(bytes)?).context("snapshot")?;
             Ok(Loaded::Snapshot(Box::new(snapshot)))
         }
         FileKind::Profile => Ok(Loaded::Profile(Box::new(dialect::parse(bytes).context("seccomp profile")?))),

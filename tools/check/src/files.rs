@@ -59,12 +59,8 @@ impl Files {
     /// Reads profiles that a manifest, Compose file or command line names, which is `from` or comes from no file.
     pub fn add_profiles(&mut self, text: &str, from: Option<&Path>) {
         for word in ["seccomp", "localhostProfile"] {
-            for (at, _) in text.match_indices(word) {
-                let rest = text[at + word.len()..].lines().next().unwrap_or_default();
-                let end = rest.char_indices().nth(LONGEST_NAME).map_or(rest.len(), |(end, _)| end);
-                for name in candidates(&rest[..end]) {
-                    self.add_named(Path::new(name), from.unwrap_or(Path::new("")));
-                }
+            for name in named_after(word, text) {
+                self.add_named(Path::new(name), from.unwrap_or(Path::new("")));
             }
         }
     }
@@ -82,6 +78,15 @@ impl Files {
 /// Letters of a path (PATH_MAX).
 const LONGEST_NAME: usize = 4096;
 
+/// Everything that could be the name of a file in a line behind a word.
+pub(crate) fn named_after<'t>(word: &'t str, text: &'t str) -> impl Iterator<Item = &'t str> {
+    text.match_indices(word).flat_map(move |(at, _)| {
+        let rest = text[at + word.len()..].lines().next().unwrap_or_default();
+        let end = rest.char_indices().nth(LONGEST_NAME).map_or(rest.len(), |(end, _)| end);
+        candidates(&rest[..end])
+    })
+}
+
 /// Everything between quotes, brackets and the like that could be the name of a file.
 fn candidates(text: &str) -> impl Iterator<Item = &str> {
     let separators = ['"', '\'', '[', ']', '{', '}', ',', '#', '\n', '\r', '='];
@@ -96,7 +101,8 @@ fn candidates(text: &str) -> impl Iterator<Item = &str> {
         .filter(|name| (1..=LONGEST_NAME).contains(&name.len()) && !name.contains('\0'))
 }
 
-fn beside(path: &Path, from: Option<&Path>) -> PathBuf {
+/// A path as the file that names it means it.
+pub(crate) fn beside(path: &Path, from: Option<&Path>) -> PathBuf {
     match from.and_then(Path::parent) {
         Some(directory) if !path.is_absolute() => directory.join(path),
         _ => path.to_owned(),

@@ -10,7 +10,7 @@ use plim_observe::{Neighbours, Selected, SnapshotOptions};
 use plim_policy::declared::{self, Workload};
 use plim_policy::finding::NotApplicable;
 use plim_policy::judge::Subject;
-use plim_policy::text::{Limits, read};
+use plim_policy::text::{Limits, Node, read};
 use plim_seccomp::bpf::Program;
 use plim_seccomp::dialect;
 use plim_tools_common::exit::{self, OrStatus};
@@ -19,7 +19,7 @@ use plim_tools_common::target::{TargetName, fetch, find_live};
 use crate::files::Files;
 
 /// What was named, read and not yet looked at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Collected {
     items: Vec<Item>,
     notes: Vec<String>,
@@ -27,7 +27,7 @@ pub struct Collected {
 }
 
 /// One thing that was named.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Item {
     Live(Box<Live>),
     File {
@@ -43,7 +43,7 @@ enum Item {
 }
 
 /// What the kernel and the engine say of something that runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Live {
     selected: Selected,
     snapshot: Snapshot,
@@ -320,8 +320,12 @@ fn file(name: &str, bytes: &[u8], gathered: &mut Gathered) -> anyhow::Result<()>
     let text = std::str::from_utf8(bytes).map_err(|_| {
         anyhow::anyhow!("read {name}: not text; policies judge containers and what asks for them")
     })?;
-    if let Some(snapshots) = snapshots(text).with_context(|| format!("read {name}"))? {
-        for snapshot in snapshots {
+    let documents = read(text, Limits::INPUT).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+    if let [document] = documents.as_slice()
+        && is_snapshot(document.items().first().unwrap_or(document))
+    {
+        drop(documents);
+        for snapshot in snapshots(text).with_context(|| format!("read {name}"))? {
             let info = &snapshot.target;
             let target = format!("{}:{}", info.engine, info.name.as_deref().unwrap_or(&info.id));
             let filters = Subject::saved_filters(&snapshot);
@@ -331,7 +335,6 @@ fn file(name: &str, bytes: &[u8], gathered: &mut Gathered) -> anyhow::Result<()>
         }
         return Ok(());
     }
-    let documents = read(text, Limits::INPUT).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
     anyhow::ensure!(!documents.is_empty(), "{name}: no document in it");
     let stem =
         Path::new(name).file_stem().map_or(name.to_owned(), |stem| stem.to_string_lossy().into_owned());
@@ -355,24 +358,18 @@ fn file(name: &str, bytes: &[u8], gathered: &mut Gathered) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The snapshots of a file: one, or the list that `plim inspect` prints of several; `None` where it holds something else.
-fn snapshots(text: &str) -> anyhow::Result<Option<Vec<Snapshot>>> {
-    let text = text.trim_start_matches('\u{feff}').trim_start();
-    if !text.starts_with(['{', '[']) {
-        return Ok(None);
-    }
-    // Cheap, and never true of a manifest: a snapshot's first key.
-    let head: String = text.chars().take(200).filter(|letter| !letter.is_whitespace()).collect();
-    if !head.starts_with("{\"format\":") && !head.starts_with("[{\"format\":") {
-        return Ok(None);
-    }
-    let json: serde_json::Value = serde_json::from_str(text)?;
+/// Whether a document says of itself that it is one, whatever the order of its keys.
+fn is_snapshot(document: &Node) -> bool {
+    document.get("format").is_some()
+        && document.get("target").is_some_and(|target| target.get("engine").is_some())
+}
+
+/// The snapshots of a JSON document: one, or the list that `plim inspect` prints of several.
+fn snapshots(text: &str) -> anyhow::Result<Vec<Snapshot>> {
+    let json = plim_model::json::parse(text.trim_start_matches('\u{feff}').as_bytes())?;
     let list = match json {
         serde_json::Value::Array(list) => list,
         one => vec![one],
     };
-    list.into_iter()
-        .map(|one| Snapshot::from_json(one).context("snapshot"))
-        .collect::<anyhow::Result<_>>()
-        .map(Some)
+    list.into_iter().map(|one| Snapshot::from_json(one).context("snapshot")).collect()
 }

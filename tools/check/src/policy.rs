@@ -1,22 +1,22 @@
 //! `plim policy`: start a policy, test a policy.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use plim_model::CapabilitySet;
 use plim_policy::Outcome;
 use plim_policy::judge::{Options, judge};
-use plim_policy::rules::{Date, Source, load};
-use plim_policy::text::{Limits, Node, read};
+use plim_policy::rules::{Date, load};
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::Destination;
 use plim_tools_common::{exit, output};
 
 use crate::files::{Files, parse_day, today};
-use crate::gather::{Collected, Gathered, collect};
+use crate::gather::collect;
+
+mod test;
 
 const NAME: &str = "plim-policy";
 
@@ -34,7 +34,7 @@ const AFTER_HELP: &str =
 #[derive(Debug, Subcommand)]
 enum Verb {
     Init(Init),
-    Test(Test),
+    Test(test::Args),
     List(List),
 }
 
@@ -62,16 +62,6 @@ struct Init {
     confine: ConfineArgs,
 }
 
-/// Run the tests of policies: targets in, expected findings out
-#[derive(Debug, Parser)]
-struct Test {
-    /// Test files
-    #[arg(value_name = "FILE", required = true)]
-    files: Vec<String>,
-    #[command(flatten)]
-    facts: FactArgs,
-}
-
 /// List the packs that are shipped
 #[derive(Debug, Parser)]
 struct List {}
@@ -83,7 +73,7 @@ struct List {}
 pub fn run(args: &Args) -> anyhow::Result<u8> {
     match &args.verb {
         Verb::Init(args) => init(args),
-        Verb::Test(args) => test(args),
+        Verb::Test(args) => test::run(args),
         Verb::List(_) => list(),
     }
 }
@@ -162,112 +152,4 @@ fn init(args: &Init) -> anyhow::Result<u8> {
 fn in_days(days: u64) -> Date {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Date::of_unix_seconds(since.as_secs() + days * 86_400)
-}
-
-const FILE_KEYS: [&str; 4] = ["format", "policy", "today", "tests"];
-const TEST_KEYS: [&str; 5] = ["name", "target", "cmdline", "today", "expect"];
-const EXPECT_KEYS: [&str; 4] = ["fail", "not-observable", "ignored", "pass"];
-
-fn test(args: &Test) -> anyhow::Result<u8> {
-    let (mut lines, mut held, mut failed) = (Vec::new(), 0, 0);
-    for file in &args.files {
-        for (name, outcome) in tests_of(file, &args.facts)? {
-            match outcome {
-                None => held += 1,
-                Some(wrong) => {
-                    failed += 1;
-                    lines.push(format!("{file}: {name}"));
-                    lines.extend(wrong.into_iter().map(|line| format!("  {line}")));
-                }
-            }
-        }
-    }
-    lines.push(format!("{held} tests hold, {failed} do not"));
-    let text: String =
-        lines.iter().map(|line| format!("{}\n", plim_model::text::escape_message(line))).collect();
-    output::to_stdout(text.as_bytes())?;
-    Ok(if failed == 0 { exit::CLEAN } else { exit::DIFFERENT })
-}
-
-/// The tests of one file: name, and what is wrong.
-fn tests_of(file: &str, facts: &FactArgs) -> anyhow::Result<Vec<(String, Option<Vec<String>>)>> {
-    // Tests name what they look at, one's own files: they are read as they come.
-    let files = Files::new(true);
-    let (text, _) = files.text(file, None).map_err(anyhow::Error::msg)?;
-    let fail = |node: &Node, what: String| anyhow::anyhow!("{file}: {}: {what}", node.at);
-    let documents = read(&text, Limits::POLICY).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
-    let [document] = documents.as_slice() else { anyhow::bail!("{file}: expected one document") };
-    keys(document, &FILE_KEYS).map_err(|what| fail(document, what))?;
-    let directory = Path::new(file).parent().map(Path::to_owned).unwrap_or_default();
-    let beside = |name: &str| directory.join(name).display().to_string();
-    let policies: Vec<String> = match document.get("policy") {
-        None => anyhow::bail!("{file}: {}: policy is missing", document.at),
-        Some(node) => {
-            node.text().into_iter().chain(node.items().iter().filter_map(Node::text)).collect::<Vec<_>>()
-        }
-    }
-    .into_iter()
-    .map(|name| if name.starts_with("pack:") { name.to_owned() } else { beside(name) })
-    .collect();
-    let set = load(&policies, &files)?;
-    let day = |node: &Node| -> anyhow::Result<Option<Date>> {
-        let Some(day) = node.get("today") else { return Ok(None) };
-        let parsed = day.text().and_then(Date::parse);
-        parsed.map(Some).ok_or_else(|| fail(day, "today: expected a day as 2026-12-31".to_owned()))
-    };
-    let of_file = day(document)?;
-    let tests = document.get("tests").map(Node::items).unwrap_or_default();
-    anyhow::ensure!(!tests.is_empty(), "{file}: {}: no tests", document.at);
-    let mut results = Vec::new();
-    for test in tests {
-        keys(test, &TEST_KEYS).map_err(|what| fail(test, what))?;
-        let name = test.text_of("name").ok_or_else(|| fail(test, "name is missing".to_owned()))?;
-        let gathered: Gathered = match (test.text_of("target"), test.text_of("cmdline")) {
-            (Some(target), None) => collect(&[beside(target)], false, &[]),
-            (None, Some(line)) => collect(&[], false, &[line.to_owned()]),
-            _ => return Err(fail(test, "expected one of target and cmdline".to_owned())),
-        }
-        .and_then(Collected::understand)
-        .with_context(|| format!("{file}: {}: {name}", test.at))?;
-        let expect = test.get("expect").ok_or_else(|| fail(test, "expect is missing".to_owned()))?;
-        keys(expect, &EXPECT_KEYS).map_err(|what| fail(expect, what))?;
-        let today = day(test)?.or(of_file).unwrap_or_else(today);
-        let findings = judge(&set, &gathered.subjects, &options(facts, &files, today)?);
-        let mut wrong = Vec::new();
-        for (word, outcome) in [
-            ("fail", Outcome::Fail),
-            ("not-observable", Outcome::NotObservable),
-            ("ignored", Outcome::Ignored),
-            ("pass", Outcome::Pass),
-        ] {
-            let Some(list) = expect.get(word) else { continue };
-            let expected: BTreeSet<&str> =
-                list.text().into_iter().chain(list.items().iter().filter_map(Node::text)).collect();
-            let of = |finding: &&plim_policy::Finding| finding.outcome == outcome;
-            let found: BTreeSet<&str> =
-                findings.findings.iter().filter(of).map(|f| f.rule.as_str()).collect();
-            for rule in expected.difference(&found) {
-                let instead = findings.findings.iter().find(|finding| finding.rule == **rule);
-                let instead = instead.map_or("not judged", |finding| finding.outcome.as_str());
-                wrong.push(format!("{rule}: expected {word}, found {instead}"));
-            }
-            // Of passes only those that matter are named. That one target does not need every ignore says nothing.
-            if outcome != Outcome::Pass {
-                let more = found.difference(&expected).filter(|rule| **rule != "PLIM-P002");
-                wrong.extend(more.map(|rule| format!("{rule}: {word}, which was not expected")));
-            }
-        }
-        results.push((name.to_owned(), (!wrong.is_empty()).then_some(wrong)));
-    }
-    Ok(results)
-}
-
-fn keys(node: &Node, known: &[&str]) -> Result<(), String> {
-    for (key, _) in node.entries() {
-        if !known.contains(&key.text.as_str()) {
-            let hint = plim_tools_common::nearest::hint(&key.text, known.iter().copied());
-            return Err(format!("unknown key {:?}{hint}; there are {}", key.text, known.join(", ")));
-        }
-    }
-    Ok(())
 }

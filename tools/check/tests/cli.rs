@@ -231,6 +231,72 @@ fn policies_are_started_and_tested() {
     assert!(text(&policy(directory.path(), &["list"]).stdout).contains("pack:pss-restricted"));
 }
 
+/// What a test names is read before: files and directories beside the test, profiles that they name, and nothing that runs.
+#[test]
+fn tests_of_policies_are_confined() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        std::fs::write(path, text).expect("written");
+    };
+    file("ci/p.yaml", "format: \"1.0\"\nname: p\nextends: [\"pack:docker-default\"]\n");
+    file("ci/own.json", "{\"defaultAction\": \"SCMP_ACT_ALLOW\"}");
+    file(
+        "ci/app/web.yaml",
+        "services:\n  web:\n    image: x:1\n    security_opt: [\"seccomp:../own.json\"]\n",
+    );
+    file("ci/self", "services:\n  web: {image: \"x:1\", privileged: true}\n");
+    file(
+        "ci/t.yaml",
+        "format: \"1.0\"\npolicy: p.yaml\ntests:\n\
+         - {name: a, target: app/web.yaml, expect: {fail: [DOCK-seccomp]}}\n\
+         - {name: b, target: app, expect: {fail: [DOCK-seccomp]}}\n\
+         - {name: c, target: \"app\", expect: {fail: [DOCK-seccomp]}}\n\
+         - {name: d, target: self, expect: {pass: [DOCK-privileged]}}\n\
+         - {name: e, cmdline: docker run --security-opt seccomp=ci/own.json x:1, expect: {fail: [DOCK-seccomp]}}\n",
+    );
+    for flags in [&[][..], &["--no-self-confine"]] {
+        let output = policy(directory.path(), &[&["test", "ci/t.yaml"], flags].concat());
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(said.contains("4 tests hold, 1 do not") && said.contains("ci/t.yaml: d"), "{said}");
+    }
+    // An escape hides a name: that is said, and the flag helps.
+    file(
+        "ci/t.yaml",
+        "format: \"1.0\"\npolicy: p.yaml\ntests:\n- {name: a, target: \"ap\\u0070\", expect: {fail: [DOCK-seccomp]}}\n",
+    );
+    let hidden = policy(directory.path(), &["test", "ci/t.yaml"]);
+    assert_eq!(hidden.status.code(), Some(2));
+    assert!(text(&hidden.stderr).contains("--no-self-confine"), "{}", text(&hidden.stderr));
+    let open = policy(directory.path(), &["test", "ci/t.yaml", "--no-self-confine"]);
+    assert_eq!(open.status.code(), Some(0), "{}", text(&open.stderr));
+}
+
+#[test]
+fn saved_snapshots_whatever_the_order_of_their_keys() {
+    let selected = plim_observe::find(Some("self"), "").expect("this process is there");
+    let json = plim_observe::snapshot(&selected).expect("readable").to_json();
+    let sorted: std::collections::BTreeMap<String, serde_json::Value> =
+        json.as_object().expect("an object").clone().into_iter().collect();
+    let sorted = serde_json::to_string_pretty(&sorted).expect("JSON");
+    let arguments = ["-", "-p", "pack:ci-runner", "--format", "json", "-q"];
+    let as_written = fed(&json.to_string(), &arguments);
+    assert!(!as_written.stdout.is_empty(), "{}", text(&as_written.stderr));
+    assert_eq!(text(&fed(&sorted, &arguments).stdout), text(&as_written.stdout));
+    let listed = fed(&format!("[{json}, {sorted}]"), &arguments);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!(listed["summary"]["targets"], 2);
+    // The last of two would count.
+    let twice = sorted.replacen("\"no_new_privs\":", "\"no_new_privs\": true,\n  \"no_new_privs\":", 1);
+    let line = 2 + sorted.lines().position(|line| line.contains("\"no_new_privs\":")).expect("the key");
+    let refused = fed(&twice, &arguments);
+    assert_eq!(refused.status.code(), Some(2));
+    let expected = format!("stdin: line {line}, column 3: not JSON: key \"no_new_privs\" stands twice");
+    let said = text(&refused.stderr);
+    assert!(said.contains(&expected) || said.contains(&expected.replace("not JSON: ", "")), "{said}");
+}
+
 #[test]
 fn rules_are_explained() {
     let output = check(&examples(), &["--explain", "HARD-kernel-surface", "-p", "pack:hardened"]);
@@ -290,30 +356,38 @@ fn confinement(pid: u32) -> (u32, u32) {
 
 #[test]
 fn nothing_is_parsed_before_the_process_is_confined() {
-    let here = confinement(std::process::id()).0;
-    // More findings than a pipe holds: it waits while it writes, in threads and out of them all done.
+    let here = confinement(std::process::id());
+    let directory = tempfile::tempdir().expect("directory");
+    // More than a pipe holds: the program waits while it writes, in threads and out of them all done.
     let pod =
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n---\n".repeat(400);
-    for (flag, expected) in
-        [(None, (here + 2, 1)), (Some("--no-self-confine"), confinement(std::process::id()))]
-    {
-        let directory = tempfile::tempdir().expect("directory");
-        std::fs::write(directory.path().join("pods.yaml"), &pod).expect("written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_plim-check"))
-            .args(["pods.yaml", "-p", "pack:pss-restricted", "--format", "json", "-q"])
-            .args(flag)
-            .current_dir(directory.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starts");
-        let mut first = [0];
-        let mut stdout = child.stdout.take().expect("stdout");
-        std::io::Read::read_exact(&mut stdout, &mut first).expect("the first letter");
-        assert_eq!(confinement(child.id()), expected, "{flag:?}");
-        let mut rest = Vec::new();
-        std::io::Read::read_to_end(&mut stdout, &mut rest).expect("the rest");
-        assert_eq!(child.wait().expect("ends").code(), Some(1));
-        let json: serde_json::Value = serde_json::from_slice(&[&first[..], &rest].concat()).expect("JSON");
-        assert_eq!(json["summary"]["targets"], 400);
+    std::fs::write(directory.path().join("pods.yaml"), &pod).expect("written");
+    let test = format!(
+        "  - {{name: {}, cmdline: docker run x, expect: {{fail: [DOCK-masked]}}}}\n",
+        "n".repeat(200)
+    );
+    let tests = format!("format: \"1.0\"\npolicy: pack:docker-default\ntests:\n{}", test.repeat(400));
+    std::fs::write(directory.path().join("tests.yaml"), &tests).expect("written");
+    let judging = ["pods.yaml", "-p", "pack:pss-restricted", "--format", "json", "-q"];
+    let check = (env!("CARGO_BIN_EXE_plim-check"), &judging[..], "\"targets\": 400");
+    let policy = (env!("CARGO_BIN_EXE_plim-policy"), &["test", "tests.yaml"][..], "0 tests hold, 400 do not");
+    for (program, arguments, last) in [check, policy] {
+        for (flag, expected) in [(None, (here.0 + 2, 1)), (Some("--no-self-confine"), here)] {
+            let mut child = Command::new(program)
+                .args(arguments)
+                .args(flag)
+                .current_dir(directory.path())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("starts");
+            let mut first = [0];
+            let mut stdout = child.stdout.take().expect("stdout");
+            std::io::Read::read_exact(&mut stdout, &mut first).expect("the first letter");
+            assert_eq!(confinement(child.id()), expected, "{program} {flag:?}");
+            let mut rest = Vec::new();
+            std::io::Read::read_to_end(&mut stdout, &mut rest).expect("the rest");
+            assert_eq!(child.wait().expect("ends").code(), Some(1));
+            assert!(rest.len() > 65536 && text(&rest).contains(last), "{program} {flag:?}");
+        }
     }
 }

@@ -372,8 +372,8 @@ pub enum Filters {
     Compared {
         /// Verdicts that differ, in [`Area::Seccomp`].
         changes: Vec<Change>,
-        /// What could not be decided.
-        unknown: Vec<String>,
+        /// What could not be decided: of which side, and why.
+        unknown: Vec<(Side, String)>,
     },
 }
 

@@ -34,8 +34,8 @@ impl NamesArgs {
 pub struct Comparison {
     /// Verdicts that differ.
     pub changes: Vec<Change>,
-    /// What could not be decided, each a sentence.
-    pub unknown: Vec<String>,
+    /// What could not be decided: of which side, and why.
+    pub unknown: Vec<(Side, String)>,
     /// What makes a change smaller than it looks.
     pub findings: Vec<DiffFinding>,
 }
@@ -46,17 +46,17 @@ type Decided = (Vec<ExactChange>, Vec<DiffFinding>);
 /// Compares them. `names`: whether conditions name arguments and constants.
 pub fn compare(a: &Meaning, b: &Meaning, names: bool) -> Comparison {
     let mut store = Store::new();
-    let mut decide = || -> Result<Decided, (&str, Undecided)> {
-        let a = a.exact(&mut store).map_err(|why| ("the filter of A", why))?;
-        let b = b.exact(&mut store).map_err(|why| ("the filter of B", why))?;
-        let changes = exact::diff(&mut store, a, b, names).map_err(|why| ("the difference", why))?;
+    let mut decide = || -> Result<Decided, (Side, Undecided)> {
+        let a = a.exact(&mut store).map_err(|why| (Side::A, why))?;
+        let b = b.exact(&mut store).map_err(|why| (Side::B, why))?;
+        let changes = exact::diff(&mut store, a, b, names).map_err(|why| (Side::Both, why))?;
         let mut findings = Vec::new();
         for (side, diagram, refuses) in [(Side::A, a, Effect::More), (Side::B, b, Effect::Less)] {
             let refused = changes.iter().filter(|change| change.effect() == refuses);
             let refused: BTreeSet<&str> = refused.map(|change| change.syscall.as_str()).collect();
             if !refused.is_empty() {
                 let found = lint::still_made(&mut store, diagram, &refused);
-                let found = found.map_err(|why| ("the calls that are made in another way", why))?;
+                let found = found.map_err(|why| (side, why))?;
                 findings.extend(found.into_iter().filter_map(|found| finding(side, found)));
             }
         }
@@ -66,7 +66,7 @@ pub fn compare(a: &Meaning, b: &Meaning, names: bool) -> Comparison {
         Ok((changes, findings)) => {
             Comparison { changes: changes.into_iter().map(change).collect(), unknown: Vec::new(), findings }
         }
-        Err((what, why)) => Comparison { unknown: vec![format!("{what}: {why}")], ..Comparison::default() },
+        Err((side, why)) => Comparison { unknown: vec![(side, why.to_string())], ..Comparison::default() },
     }
 }
 

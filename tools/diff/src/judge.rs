@@ -67,7 +67,7 @@ pub(crate) fn judge(
         [Ok(x), Ok(y)] => {
             let found = seccomp_diff::compare(x, y, names);
             findings = found.findings;
-            (found.changes, found.unknown.into_iter().map(|why| (Which::Both, why)).collect())
+            (found.changes, found.unknown)
         }
         [x, y] => {
             let whys = [(Which::A, x.as_ref().err()), (Which::B, y.as_ref().err())];

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Files, err, out, run};
+use common::{Files, err, insn, out, run};
 use serde_json::json;
 
 fn refused(file: &str, verb: &str) -> String {
@@ -13,10 +13,6 @@ fn refused(file: &str, verb: &str) -> String {
     assert_eq!(error.lines().count(), 1, "{error}");
     assert!(error.starts_with(&format!("plim-seccomp: read {file}: ")), "{error}");
     error
-}
-
-fn insn(code: u16, jt: u8, jf: u8, k: u32) -> Vec<u8> {
-    [code.to_le_bytes().to_vec(), vec![jt, jf], k.to_le_bytes().to_vec()].concat()
 }
 
 #[test]

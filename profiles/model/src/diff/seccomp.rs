@@ -24,8 +24,8 @@ pub(super) fn compare(comparison: &mut Comparison, a: &Snapshot, b: &Snapshot, f
     match filters {
         Filters::Compared { changes, unknown } => {
             comparison.changes.extend(changes.iter().cloned());
-            for why in unknown {
-                comparison.unknown(Side::Both, "/seccomp/filters", why);
+            for (side, why) in unknown {
+                comparison.unknown(*side, "/seccomp/filters", why);
             }
         }
         Filters::Summaries => by_summary(comparison, a, b),

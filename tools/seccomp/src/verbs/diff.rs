@@ -1,7 +1,7 @@
 //! `diff`: every class of calls that two sides answer differently.
 
 use clap::{Parser, ValueEnum};
-use plim_model::diff::{Area, Diff, Side, UnknownFact};
+use plim_model::diff::{Area, Diff, UnknownFact};
 use plim_tools_common::args::Output;
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit::{self, OrStatus};
@@ -46,8 +46,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
 
     let (names, meanings) = pair.meanings()?;
     let found = seccomp_diff::compare(&meanings[0], &meanings[1], args.names.wanted());
-    let unknown = found.unknown.into_iter().map(|why| UnknownFact {
-        side: Side::Both,
+    let unknown = found.unknown.into_iter().map(|(side, why)| UnknownFact {
+        side,
         area: Area::Seccomp,
         path: "/seccomp/filters".to_owned(),
         why,

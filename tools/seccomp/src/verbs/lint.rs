@@ -63,7 +63,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         Format::Json => out.emit_json(&report)?,
         Format::Table => out.emit(draw(&report, style).as_bytes())?,
     }
-    crate::notes(&report.undecided)?;
+    let undecided: Vec<String> = report.undecided.iter().map(|why| format!("{}: {why}", side.name)).collect();
+    crate::notes(&undecided)?;
     let failing = report.findings.iter().filter(|finding| finding.severity >= args.fail_on).count();
     if !args.output.quiet {
         crate::notes(&[summary(&report)])?;
@@ -83,7 +84,11 @@ fn summary(report: &Report) -> String {
         .filter(|severity| count(severity) > 0)
         .map(|severity| format!("{} {severity}", count(severity)))
         .collect();
-    if counts.is_empty() { "nothing found".to_owned() } else { counts.join(", ") }
+    match (counts.is_empty(), report.undecided.is_empty()) {
+        (true, true) => "nothing found".to_owned(),
+        (true, false) => "nothing found; not everything is known".to_owned(),
+        (false, _) => counts.join(", "),
+    }
 }
 
 /// Findings as paragraphs: what is wrong, where, what shows it, what to do.

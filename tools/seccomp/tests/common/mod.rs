@@ -58,3 +58,8 @@ pub(crate) fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}{}", out(output), err(output)))
 }
+
+/// One instruction, as a dump has it.
+pub(crate) fn insn(code: u16, jt: u8, jf: u8, k: u32) -> Vec<u8> {
+    [code.to_le_bytes().to_vec(), vec![jt, jf], k.to_le_bytes().to_vec()].concat()
+}

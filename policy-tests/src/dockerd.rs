@@ -2,19 +2,24 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
+use crate::Ctx;
 use crate::launcher::Outcome;
-use crate::sys;
+use crate::process::{Ended, until};
+use crate::spec::Case;
+
+/// The image that has the witness.
+const IMAGE: &str = "plimtest";
 
 /// A daemon of the test's own.
 pub struct Daemon {
     /// Its directory, with data, log and socket.
     pub dir: PathBuf,
-    child: Child,
+    child: Option<Ended>,
     _guard: tempfile::TempDir,
 }
 
@@ -35,16 +40,34 @@ impl Daemon {
         // overlay2 cannot lie on an overlay; vfs can lie anywhere.
         command.args(["--storage-driver=vfs"]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().context("dockerd")?;
-        let daemon = Daemon { dir, child, _guard: guard };
-        let start = Instant::now();
-        while daemon.docker(&["version"])?.code != 0 {
-            if start.elapsed() > Duration::from_secs(30) {
-                bail!("dockerd does not answer: {}", fs::read_to_string(daemon.dir.join("log"))?);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let child = Ended(command.spawn().context("dockerd")?);
+        let daemon = Daemon { dir, child: Some(child), _guard: guard };
+        until(Duration::from_secs(30), || daemon.must(&["version"])).with_context(|| {
+            let log = fs::read_to_string(daemon.dir.join("log")).unwrap_or_default();
+            format!("dockerd does not answer: {log}")
+        })?;
         Ok(daemon)
+    }
+
+    /// Starts it with an image of the witness, as which [`Daemon::hold`] runs. The case is the image's.
+    ///
+    /// # Errors
+    /// As of [`Daemon::start`] and [`Daemon::import`].
+    pub fn with_witness(ctx: &Ctx) -> Result<(Daemon, Case)> {
+        let daemon = Daemon::start()?;
+        let image = ctx.case(&[])?;
+        daemon.import(&image.rootfs, IMAGE)?;
+        Ok((daemon, image))
+    }
+
+    /// Runs a container of that image, which holds still for a minute; the pid of its process.
+    ///
+    /// # Errors
+    /// docker fails.
+    pub fn hold(&self, name: &str, options: &[&str]) -> Result<String> {
+        let head = ["run", "-d", "--network", "none", "--name", name];
+        self.must(&[&head[..], options, &[IMAGE, "/bin/witness", "hold", "60"]].concat())?;
+        self.must(&["inspect", "-f", "{{.State.Pid}}", name])
     }
 
     /// `unix://…`: its `DOCKER_HOST`.
@@ -95,13 +118,8 @@ impl Drop for Daemon {
                 let _ = self.docker(&["rm", "-f", id]);
             }
         }
-        sys::kill(i32::try_from(self.child.id()).unwrap_or(0), libc::SIGTERM);
-        let start = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(15) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Before its mounts.
+        drop(self.child.take());
         for line in fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines().rev() {
             let point = line.split(' ').nth(4).unwrap_or_default();
             if point.starts_with(&self.dir.display().to_string()) {

@@ -16,6 +16,7 @@ pub mod host;
 pub mod inventory;
 pub mod launcher;
 pub mod needs;
+pub mod process;
 pub mod runner;
 pub mod spec;
 pub mod suites;

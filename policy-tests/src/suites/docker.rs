@@ -62,22 +62,14 @@ pub const SUITE: Suite = Suite {
 };
 
 fn inspect_and_diff(ctx: &Ctx) -> Result<()> {
-    let daemon = Daemon::start()?;
-    let image = ctx.case(&[])?;
-    daemon.import(&image.rootfs, "plimtest")?;
+    let (daemon, image) = Daemon::with_witness(ctx)?;
     let names = [format!("{}-a", image.tag), format!("{}-b", image.tag), format!("{}-c", image.tag)];
-    let run = |name: &str, options: &[&str]| {
-        let mut args =
-            vec!["run", "-d", "--network", "none", "-m", "64m", "--pids-limit", "50", "--name", name];
-        args.extend(options);
-        args.extend(["plimtest", "/bin/witness", "hold", "60"]);
-        daemon.must(&args)
+    let run = |name: &String, more: &[&str]| -> Result<String> {
+        let limits = ["-m", "64m", "--pids-limit", "50", "--cap-drop", "NET_RAW"];
+        Ok(format!("pid:{}", daemon.hold(name, &[&limits[..], more].concat())?))
     };
-    let id = run(&names[0], &["--cap-drop", "NET_RAW"])?;
-    run(&names[1], &["--cap-drop", "NET_RAW"])?;
-    run(&names[2], &["--cap-drop", "NET_RAW", "--cap-drop", "MKNOD"])?;
-    let pid: i64 = daemon.must(&["inspect", "-f", "{{.State.Pid}}", &id])?.parse()?;
-    let found = snapshot(ctx, &format!("pid:{pid}"))?;
+    let pids = [run(&names[0], &[])?, run(&names[1], &[])?, run(&names[2], &["--cap-drop", "MKNOD"])?];
+    let found = snapshot(ctx, &pids[0])?;
     check_shape(&found)?;
     same("memory", &found["cgroup"]["memory"]["max_bytes"], &json!(64 << 20))?;
     same("pids", &found["cgroup"]["pids"]["max"], &json!(50))?;
@@ -85,10 +77,6 @@ fn inspect_and_diff(ctx: &Ctx) -> Result<()> {
     let bounding = found["capabilities"]["bounding"].as_array().cloned().unwrap_or_default();
     same("bounding set", bounding.len(), 13)?;
     ensure!(!bounding.contains(&json!("CAP_NET_RAW")), "CAP_NET_RAW is there");
-    let pids: Vec<String> = names
-        .iter()
-        .map(|name| Ok(format!("pid:{}", daemon.must(&["inspect", "-f", "{{.State.Pid}}", name])?)))
-        .collect::<Result<_>>()?;
     same("changes between equals", super::diff::changes(ctx, &pids[0], &pids[1])?, vec![])?;
     let found = super::diff::changes(ctx, &pids[0], &pids[2])?;
     ensure!(!found.is_empty(), "a dropped capability is no change");
@@ -103,26 +91,9 @@ fn inspect_and_diff(ctx: &Ctx) -> Result<()> {
 }
 
 fn trace(ctx: &Ctx) -> Result<()> {
-    let daemon = Daemon::start()?;
-    let image = ctx.case(&[])?;
-    daemon.import(&image.rootfs, "plimtest")?;
+    let (daemon, image) = Daemon::with_witness(ctx)?;
     let name = format!("{}-t", image.tag);
-    let id = daemon.must(&[
-        "run",
-        "-d",
-        "--network",
-        "none",
-        "--cap-drop",
-        "MKNOD",
-        "--name",
-        &name,
-        "plimtest",
-        "/bin/witness",
-        "hold",
-        "60",
-    ])?;
-    let pid = daemon.must(&["inspect", "-f", "{{.State.Pid}}", &id])?;
-    let target = format!("pid:{pid}");
+    let target = format!("pid:{}", daemon.hold(&name, &["--cap-drop", "MKNOD"])?);
     let outcome = std::thread::scope(|scope| -> Result<Outcome> {
         let args = ["--format", "jsonl", "--duration", "9s", "-q", target.as_str()];
         let tracer = scope.spawn(move || ctx.tool("plim-trace", &args));

@@ -285,7 +285,8 @@ impl Emitter<'_> {
             let after = outer[to - 1].leaf;
             let root = self.plan_numbers(&inner, Arch::X32);
             let mut between = vec![Range { start: FIRST, leaf: self.leaves.add(Verdict::Masked(root)) }];
-            if outer.get(to).is_none_or(|next| next.start > END) {
+            // Bit 31 is kept: where all above answers as x32's last numbers do, it is found there without a step of its own.
+            if outer.get(to).is_some_and(|next| next.start > END) {
                 between.push(Range { start: END, leaf: after });
             }
             outer.splice(from..to, between);
@@ -330,7 +331,7 @@ impl Emitter<'_> {
                 Verdict::Rest(diagram) => self.diagram(diagram)?,
                 Verdict::Masked(root) => {
                     let entry = self.node(forest, root, done)?;
-                    self.asm.then(Insn::stmt(code::ALU_AND_K, X32_SYSCALL_BIT - 1), entry)
+                    self.asm.then(Insn::stmt(code::ALU_AND_K, !X32_SYSCALL_BIT), entry)
                 }
             },
             Node::AtLeast(value, below, rest) => {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::cause;
 use crate::event::{Event, flag};
-use crate::tracer::string_indices;
+use crate::strings;
 
 /// Socket types: the low bits, and the two flags that share the argument.
 const SOCKET_TYPES: [(u64, &str); 7] = [
@@ -25,7 +25,7 @@ pub fn arguments(event: &Event) -> Map<String, Value> {
     let arch = cause::arch(event);
     let Some(name) = cause::name(event) else { return Map::new() };
     let mut texts = texts(event, arch, name).into_iter();
-    let strings: Vec<usize> = string_indices(arch, name).collect();
+    let strings: Vec<usize> = strings::indices(arch, name).collect();
     arguments::on(arch, name)
         .iter()
         .zip(event.args)
@@ -45,7 +45,7 @@ pub fn arguments(event: &Event) -> Map<String, Value> {
 
 /// The strings of the call in the order of its arguments, less those that the programs did not keep.
 pub fn texts(event: &Event, arch: Arch, name: &str) -> Vec<String> {
-    let count = string_indices(arch, name).count();
+    let count = strings::indices(arch, name).count();
     event.texts.iter().take(count).cloned().collect()
 }
 
@@ -114,5 +114,5 @@ pub fn call(event: &Event) -> String {
 }
 
 fn syscalls_strings(arch: Arch, name: &str) -> Vec<usize> {
-    if syscalls::number(arch, name).is_none() { Vec::new() } else { string_indices(arch, name).collect() }
+    if syscalls::number(arch, name).is_none() { Vec::new() } else { strings::indices(arch, name).collect() }
 }

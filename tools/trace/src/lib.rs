@@ -17,6 +17,7 @@ pub mod remedy;
 pub mod report;
 pub mod rule;
 pub mod session;
+mod strings;
 mod target;
 pub mod tracer;
 pub mod watch;

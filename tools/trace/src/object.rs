@@ -7,7 +7,7 @@ use crate::cause;
 use crate::decode;
 use crate::event::Event;
 use crate::files::Wants;
-use crate::tracer::string_indices;
+use crate::strings;
 
 /// A file as the call names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub fn of(event: &Event) -> Vec<(Object, Wants)> {
     let arch = cause::arch(event);
     let Some(name) = cause::name(event) else { return Vec::new() };
     let texts = decode::texts(event, arch, name);
-    let indices: Vec<usize> = string_indices(arch, name).collect();
+    let indices: Vec<usize> = strings::indices(arch, name).collect();
     let path = |at: usize| {
         let index = *indices.get(at)?;
         let path = texts.get(at)?.clone();

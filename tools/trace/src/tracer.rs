@@ -9,12 +9,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plim_model::Capability;
 use plim_model::parse::status;
 use plim_observe::bpf::{self, LoadError};
-use plim_seccomp::{Arch, arguments, syscalls};
+
+use crate::strings;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trace.o"));
 
-/// Where i386's rows begin in the map `strings`.
-const I386_ROWS: u32 = 1024;
 /// Slots in the map `targets`.
 pub const MOST_TARGETS: u32 = 1024;
 /// Places in the programs' `settings`.
@@ -24,25 +23,6 @@ const CGROUPS: usize = 2;
 const FILTERS_ALONE: usize = 3;
 const ATTACHED_BOOT_NS: usize = 4;
 const SETTINGS: usize = 5;
-/// Pointers of these names are NUL-terminated strings.
-const STRINGS: [&str; 15] = [
-    "filename",
-    "pathname",
-    "path",
-    "oldname",
-    "newname",
-    "dev_name",
-    "dir_name",
-    "type",
-    "new_root",
-    "put_old",
-    "from_pathname",
-    "to_pathname",
-    "specialfile",
-    "special",
-    "fs_name",
-];
-
 /// Why the tracer cannot be used, or stopped working.
 #[derive(Debug, thiserror::Error)]
 pub enum TracerError {
@@ -225,7 +205,7 @@ impl Tracer {
         };
         let mut strings =
             Array::<_, u32>::try_from(map(&mut ebpf, "strings")?).map_err(step("open the map strings"))?;
-        for (row, places) in string_arguments() {
+        for (row, places) in strings::rows() {
             strings.set(row, places, 0).map_err(step("fill the map strings"))?;
         }
         let mut settings = Array::try_from(map(&mut ebpf, ".data")?).map_err(step("open the settings"))?;
@@ -419,39 +399,6 @@ fn attach(ebpf: &mut Ebpf, name: &str) -> Result<(), TracerError> {
         _ => return Err(no_program(name)),
     };
     attached.map_err(step(format!("attach {name} (to {})", place(name))))
-}
-
-/// The rows of the map `strings`: which arguments of which call are strings.
-fn string_arguments() -> Vec<(u32, u32)> {
-    let mut rows = Vec::new();
-    for (arch, first) in [(Arch::X86_64, 0), (Arch::X86, I386_ROWS)] {
-        for (name, number) in syscalls::calls(arch).filter(|(_, number)| number.0 < I386_ROWS) {
-            // A byte for each of the first three: the index and one.
-            let places = string_indices(arch, name)
-                .take(3)
-                .filter_map(|index| u32::try_from(index + 1).ok())
-                .enumerate()
-                .fold(0, |places, (at, place)| places | place << (8 * at));
-            if places != 0 {
-                rows.push((first + number.0, places));
-            }
-        }
-    }
-    rows
-}
-
-/// Which arguments of a call are strings, in their order: the first three are told.
-pub fn string_indices(arch: Arch, syscall: &str) -> impl Iterator<Item = usize> {
-    // A file system is named, as is what a path begins at; names of attributes and hosts are not paths.
-    let by_name = matches!(syscall, "umount" | "umount2" | "acct" | "oldumount" | "name_to_handle_at");
-    arguments::on(arch, syscall)
-        .iter()
-        .enumerate()
-        .filter(move |(_, argument)| {
-            argument.width == arguments::Width::Pointer
-                && (STRINGS.contains(&argument.name) || (by_name && argument.name == "name"))
-        })
-        .map(|(index, _)| index)
 }
 
 #[cfg(test)]

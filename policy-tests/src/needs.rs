@@ -34,6 +34,10 @@ pub enum Need {
     File(&'static str),
     /// More than one processor.
     Processors(usize),
+    /// Landlock, built and switched on.
+    Landlock,
+    /// A kernel where `plim trace --light` can be attached.
+    LightTrace,
 }
 
 impl Need {
@@ -61,11 +65,7 @@ impl Need {
             Need::Built(name) => {
                 unless(ctx.bin.join(name).exists(), format!("{name} in {}", ctx.bin.display()))
             }
-            Need::Ia32 => {
-                let probe = std::process::Command::new(ctx.witness()).args(["try", "int80", "20"]).output();
-                let works = probe.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("\"ok\""));
-                unless(works, "32-bit calls (int 0x80)".to_owned())
-            }
+            Need::Ia32 => unless(makes(ctx, &["int80", "20"]), "32-bit calls (int 0x80)".to_owned()),
             Need::UserNamespaces => {
                 // Debian's switch, the kernel's own, and Ubuntu's.
                 let says = |file: &str, no: &str| {
@@ -77,12 +77,41 @@ impl Need {
                 unless(!refused, "user namespaces without privileges".to_owned())
             }
             Need::File(path) => unless(Path::new(path).exists(), format!("file {path}")),
+            // landlock_create_ruleset() for its version.
+            Need::Landlock => unless(makes(ctx, &["syscall", "444", "0", "0", "1"]), "Landlock".to_owned()),
+            Need::LightTrace => light_trace(ctx),
             Need::Processors(count) => {
                 let have = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
                 unless(have >= count, format!("{count} processors, there are {have}"))
             }
         }
     }
+}
+
+/// Whether the kernel makes a call of the witness.
+fn makes(ctx: &Ctx, call: &[&str]) -> bool {
+    let probe = std::process::Command::new(ctx.witness()).arg("try").args(call).output();
+    probe.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("\"ok\""))
+}
+
+/// In the tracer's own words, so that what is no matter of the kernel is an unexpected skip.
+fn light_trace(ctx: &Ctx) -> Option<String> {
+    let mut command = std::process::Command::new(ctx.bin.join("plim-trace"));
+    let output = match command.args(["--light", "--duration", "1ms", "host"]).output() {
+        Ok(output) => output,
+        Err(error) => return Some(format!("plim trace --light: {error}")),
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    (!output.status.success()).then(|| format!("fexit programs: {}", said.trim()))
+}
+
+/// Whether a program may stand behind a function of the kernel. Where nobody may have one the kernel says EPERM, whatever
+/// privileges one has; and its types must have the function, which they do not where the compiler changed it.
+pub fn allows_fexit(ctx: &Ctx, function: &str) -> bool {
+    let named = [b"\0", function.as_bytes(), b"\0"].concat();
+    let types = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+    types.windows(named.len()).any(|window| window == named)
+        && light_trace(ctx).is_none_or(|why| !why.contains("Operation not permitted"))
 }
 
 fn holds(number: u8) -> bool {

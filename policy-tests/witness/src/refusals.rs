@@ -38,6 +38,7 @@ pub(crate) fn refused(call: &[String]) -> Option<Raw> {
         "exec-memory" => map_executable(word(1)),
         "filtered" => filtered(word(1), value(2), rest(3)),
         "notified" => notified(value(1), rest(2)),
+        "landlocked" => landlocked(rest(1)),
         _ => return None,
     })
 }
@@ -266,6 +267,19 @@ fn map_executable(file: &str) -> Raw {
 }
 
 /// Installs a filter of the process' own that answers call NUMBER with ACTION (errno, trap, trace, kill), and makes a call.
+/// Gives up reading files before the call (landlock(7)).
+fn landlocked(call: &[String]) -> Raw {
+    const CREATE_RULESET: i64 = 444;
+    const RESTRICT_SELF: i64 = 446;
+    const ACCESS_FS_READ_FILE: u64 = 1 << 2;
+    const PR_SET_NO_NEW_PRIVS: u64 = 38;
+    let handled = sys::low_memory(&ACCESS_FS_READ_FILE.to_ne_bytes(), 8);
+    let ruleset = sys::native(CREATE_RULESET, [handled, 8, 0, 0, 0, 0])?;
+    sys::native(libc::SYS_prctl, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0])?;
+    sys::native(RESTRICT_SELF, [ruleset.unsigned_abs(), 0, 0, 0, 0, 0])?;
+    linger(attempt(call))
+}
+
 fn filtered(action: &str, number: u64, call: &[String]) -> Raw {
     let action = match action {
         "errno" => libc::SECCOMP_RET_ERRNO | libc::EXDEV.unsigned_abs(),

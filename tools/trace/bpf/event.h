@@ -54,11 +54,7 @@ enum asked_flag {
 /* Security modules whose refusals can be seen on some kernels. */
 enum module {
 	MODULE_NONE = 0,
-	MODULE_APPARMOR = 1,
-	MODULE_SELINUX = 2,
-	MODULE_YAMA = 3,
-	MODULE_LOCKDOWN = 4,
-	MODULE_LANDLOCK = 5,
+	MODULE_LANDLOCK = 1,
 };
 
 /* One capability that was asked for and not held. */

@@ -56,8 +56,9 @@ struct state {
 	bool told_death;
 	/* Sent in by an engine, as by docker exec, and still the engine's own program: until its execve. */
 	bool outsider;
-	/* An enum module: it refused, and no capability was asked for since. */
+	/* An enum module: it refused with this error, and no capability was asked for since. */
 	__u8 module;
+	__s32 module_answer;
 	__u32 asked_count;
 	struct asked asked[ASKED];
 };

@@ -75,7 +75,7 @@ static __always_inline void fill(struct event *event, struct task_struct *task, 
 	event->pid = task->tgid;
 	event->tid = task->pid;
 	event->parent = look_up(parent->tgid);
-	event->module = flags & FLAG_ENTERED ? state->module : MODULE_NONE;
+	event->module = flags & FLAG_ENTERED && ret == state->module_answer ? state->module : MODULE_NONE;
 	event->user_namespace = cred->user_ns->ns.inum;
 	event->fsuid = cred->fsuid.val;
 	event->fsgid = cred->fsgid.val;

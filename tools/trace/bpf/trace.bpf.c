@@ -21,6 +21,7 @@
 #include "call.h"
 #include "capability.h"
 #include "filters.h"
+#include "module.h"
 #include "target.h"
 #include "tell.h"
 

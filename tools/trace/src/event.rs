@@ -128,7 +128,7 @@ const TEXT: usize = 256;
 const ASKED: usize = 4;
 
 /// `enum module`, from 1 on.
-pub const MODULES: [&str; 5] = ["apparmor", "selinux", "yama", "lockdown", "landlock"];
+pub const MODULES: [&str; 1] = ["landlock"];
 
 /// Reads the fields one after the other.
 struct Fields<'a>(&'a [u8]);

@@ -59,6 +59,9 @@ struct Args {
     #[arg(long)]
     summary: bool,
     /// Only refusals of these kinds: seccomp, capability, lsm, permission, namespace, limit, unknown
+    ///
+    /// lsm is what Landlock refuses to open, where the kernel allows fexit programs behind it. What other security modules refuse
+    /// cannot be seen: it is unknown, with the names of those that may have refused.
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = options::kind)]
     cause: Vec<Kind>,
     /// Only what seccomp filters refuse, at no cost to processes that have none

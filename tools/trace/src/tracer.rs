@@ -117,6 +117,9 @@ impl Scope {
     }
 }
 
+/// Tells that Landlock refused to open a file, where the kernel allows fexit.
+const LANDLOCK: &str = "landlock_file_open";
+
 /// The programs, loaded. Dropping it detaches them.
 pub struct Tracer {
     ebpf: Ebpf,
@@ -131,6 +134,8 @@ pub struct Tracer {
     lost: PerCpuArray<MapData, u64>,
     slots: u32,
     capabilities: CapabilityProbe,
+    /// Programs behind functions of security modules: those that the kernel took.
+    modules: Vec<&'static str>,
 }
 
 impl std::fmt::Debug for Tracer {
@@ -192,9 +197,13 @@ impl Tracer {
             } else {
                 CapabilityProbe::None
             };
-            Ok((ebpf, attached, capabilities))
+            let mut modules = Vec::new();
+            if scope == Scope::Everything && load(&mut ebpf, LANDLOCK, types).is_ok() {
+                modules.push(LANDLOCK);
+            }
+            Ok((ebpf, attached, capabilities, modules))
         });
-        let (mut ebpf, attached, capabilities) = loaded.map_err(|error| match error {
+        let (mut ebpf, attached, capabilities, modules) = loaded.map_err(|error| match error {
             LoadError::NoTypes(why) => {
                 TracerError::Kernel(format!("it has no BTF (CONFIG_DEBUG_INFO_BTF): {why}"))
             }
@@ -227,6 +236,7 @@ impl Tracer {
             attached,
             slots: 0,
             capabilities,
+            modules,
         })
     }
 
@@ -274,6 +284,12 @@ impl Tracer {
     /// # Errors
     /// The kernel refuses; what was attached is detached again.
     pub fn attach(&mut self) -> Result<(), TracerError> {
+        // Without one of these a refusal is unknown.
+        for name in self.modules.iter().copied() {
+            if attach(&mut self.ebpf, name).is_ok() {
+                self.attached.push(name);
+            }
+        }
         let capable = (self.capabilities == CapabilityProbe::Fexit).then_some("capable_exit");
         for name in capable.into_iter().chain(self.scope.programs().iter().copied()) {
             if let Err(error) = attach(&mut self.ebpf, name) {
@@ -373,6 +389,7 @@ fn place(name: &str) -> &str {
         "executed" => "sched_process_exec",
         "refused" => "__secure_computing",
         "capable" | "capable_exit" => "cap_capable",
+        LANDLOCK => "hook_file_open",
         other => other,
     }
 }

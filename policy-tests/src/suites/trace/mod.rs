@@ -4,6 +4,7 @@
 //! expectations, in their order, whoever runs it.
 
 mod docker;
+mod light;
 mod output;
 mod storm;
 mod tables;
@@ -135,6 +136,16 @@ pub const SUITE: Suite = Suite {
             },
         ),
         test(
+            "modules",
+            "what Landlock refuses to open is told as lsm where a program may stand behind it; elsewhere it is unknown, and Landlock is named",
+            traced!(Need::Built("plim-run"), Need::Landlock),
+            &[W::TraceForgets, W::TraceBlames],
+            |ctx| {
+                let seen = crate::needs::allows_fexit(ctx, "hook_file_open");
+                under_plim(ctx, if seen { &tables::LANDLOCK } else { &tables::LANDLOCK_UNSEEN })
+            },
+        ),
+        test(
             "docker",
             "the same table in Docker's own containers gives the same reasons",
             traced!(
@@ -146,6 +157,18 @@ pub const SUITE: Suite = Suite {
             ),
             &[W::InspectElsewhere, W::TraceForgets],
             docker::table,
+        ),
+        test(
+            "light",
+            "--light tells every refusal of filters (ERRNO, TRAP, KILL, TRACE, USER_NOTIF) with its rule, and no other one",
+            traced!(
+                Need::Built("plim-run"),
+                Need::Built("plim-trace"),
+                Need::Program("sh"),
+                Need::LightTrace
+            ),
+            &[W::NoSeccomp, W::TraceForgets],
+            light::tells,
         ),
         test(
             "attach",
@@ -228,6 +251,9 @@ fn words(rows: &[Row]) -> Vec<&'static str> {
 /// What a kernel answers that does not make the call at all.
 const NOT_MADE: [&str; 6] = ["ENOSYS", "ENOTTY", "EOPNOTSUPP", "EPROTONOSUPPORT", "ENODEV", "EINVAL"];
 
+/// As a kind: refused, and for a reason that the tracer was not asked for.
+const UNTOLD: &str = "untold";
+
 /// Compares the whole trace of a container with its rows.
 fn compare(ctx: &Ctx, rows: &[Row], outcome: &Outcome, mut denials: Vec<Value>) -> Result<()> {
     if let Some(weakening) = ctx.weakening {
@@ -249,6 +275,9 @@ fn compare(ctx: &Ctx, rows: &[Row], outcome: &Outcome, mut denials: Vec<Value>) 
             other => other.trim_start_matches("errno:"),
         };
         crate::same(call, seen, *errno)?;
+        if *kind == UNTOLD {
+            continue;
+        }
         let denial = told
             .next()
             .with_context(|| format!("{call}: not told; said: {}; the trace: {denials:?}", outcome.stderr))?;

@@ -223,7 +223,7 @@ fn as_the_owner_of_a_sysctl_one_may_no_more_than_the_owner() {
 
 #[test]
 fn a_module_that_was_seen_to_refuse_is_named() {
-    let refused = with(event("openat"), |event| event.module = Some("apparmor"));
+    let refused = with(event("openat"), |event| event.module = Some("landlock"));
     assert_eq!(told(&refused, &seen()), Some((Kind::Lsm, None)));
 }
 

@@ -55,6 +55,26 @@ pub(in super::super) const FILES: Group = Group {
     ..PLAIN
 };
 
+/// What Landlock refuses a process that confined itself: seen where programs of the tracer may stand behind its functions.
+pub(in super::super) const LANDLOCK: Group = Group {
+    name: "Landlock",
+    rows: &[
+        fine("open /bin/witness"),
+        ("landlocked open /bin/witness", Some(["openat", "EACCES", "lsm", "landlock"])),
+        bound("landlocked as 1000 create /x y", "openat", "CAP_DAC_OVERRIDE / 0755"),
+    ],
+    ..PLAIN
+};
+/// The same where they may not.
+pub(in super::super) const LANDLOCK_UNSEEN: Group = Group {
+    name: "Landlock, unseen",
+    rows: &[(
+        "landlocked open /bin/witness",
+        Some(["openat", "EACCES", "unknown", "landlock cannot be observed here"]),
+    )],
+    ..PLAIN
+};
+
 /// A read-only root.
 pub(in super::super) const READ_ONLY: Group = Group {
     name: "a read-only root",

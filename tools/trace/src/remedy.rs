@@ -201,8 +201,9 @@ fn limit(words: &mut Words, cause: &Cause) {
             .unwrap_or("c N:N");
         words.put("summary", format!("let the container make the device {rule}"));
         words.engines(&format!("--device-cgroup-rule '{rule} m'"), "");
-    } else if let Some(name) =
-        ["fs.inotify.max_user_instances", "user.max_"].into_iter().find(|name| detail.starts_with(name))
+    } else if let Some(name) = ["fs.inotify.max_user_instances", "fs.fanotify.max_user_groups", "user.max_"]
+        .into_iter()
+        .find(|name| detail.starts_with(name))
     {
         words.put(
             "summary",

@@ -67,6 +67,8 @@ fn descriptors(known: &Known<'_>, name: &str) -> &'static str {
         ("inotify_init" | "inotify_init1", None) => {
             "RLIMIT_NOFILE of the process, or fs.inotify.max_user_instances of the user"
         }
+        ("fanotify_init", Some(false)) => "fs.fanotify.max_user_groups: the user has as many as it may",
+        ("fanotify_init", None) => "RLIMIT_NOFILE of the process, or fs.fanotify.max_user_groups of the user",
         _ => "RLIMIT_NOFILE: the process has as many descriptors as it may",
     }
 }

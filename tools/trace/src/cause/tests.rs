@@ -244,6 +244,8 @@ fn limits() {
         (ret("mq_open", -24), Some(false), "RLIMIT_MSGQUEUE"),
         (ret("mq_open", -24), None, "RLIMIT_NOFILE of the process, or"),
         (ret("inotify_init1", -24), Some(false), "fs.inotify.max_user_instances"),
+        (ret("fanotify_init", -24), Some(false), "fs.fanotify.max_user_groups"),
+        (ret("fanotify_init", -24), Some(true), "RLIMIT_NOFILE: "),
         (ret("openat", -24), None, "RLIMIT_NOFILE: "),
         (xfsz(ret("write", -27)), None, "RLIMIT_FSIZE"),
         (ret("unshare", -28), None, "user.max_"),

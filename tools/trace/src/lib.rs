@@ -8,6 +8,7 @@ mod attributes;
 pub mod cause;
 pub mod decode;
 pub mod denial;
+mod error;
 pub mod event;
 pub mod files;
 mod identity;

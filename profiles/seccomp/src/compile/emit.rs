@@ -1,7 +1,7 @@
 //! Writes the program of a diagram, from its end to its beginning.
 
 use super::assemble::{Assembler, Target};
-use super::search::{AS_WEIGHED, FLAT, Forest, Leaf, Node, NodeId, Range, UNIT};
+use super::search::{Forest, Form, Leaf, Node, NodeId, Range, UNIT};
 use super::table::{self, Step, StepId, Table};
 use super::{CompileError, weights};
 use crate::arch::{Arch, X32_SYSCALL_BIT};
@@ -268,7 +268,7 @@ impl Emitter<'_> {
         let ranges = table::leaves(ranges, |diagram| self.leaves.of(diagram));
         let weights: Vec<u64> = with_last(&ranges).map(|(range, last)| weight(range.start, last)).collect();
         let mut forest = Forest::default();
-        let root = forest.plan(&ranges, &weights, AS_WEIGHED);
+        let root = forest.plan(&ranges, &weights, Form::AsWeighed);
         self.node(&forest, root, &mut FastMap::default())
     }
 
@@ -314,7 +314,13 @@ impl Emitter<'_> {
                 }
             })
             .collect();
-        self.numbers.plan(ranges, &weights, if arch == self.native { AS_WEIGHED } else { FLAT })
+        let form = match arch {
+            _ if arch == self.native => Form::AsWeighed,
+            // It pays for the mask already.
+            Arch::X32 => Form::Balanced,
+            _ => Form::Flat,
+        };
+        self.numbers.plan(ranges, &weights, form)
     }
 
     fn node(

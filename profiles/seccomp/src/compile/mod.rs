@@ -11,6 +11,7 @@
 mod assemble;
 mod emit;
 mod search;
+mod sharing;
 mod table;
 mod weights;
 

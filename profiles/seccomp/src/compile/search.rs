@@ -6,8 +6,9 @@
 //! * one leaf;
 //! * *singles* in something else: a few numbers that are asked for one by one (`JEQ`), and what is left without them;
 //! * *cut* in two at the start of a range (`JGE`);
-//! * or *shared*: a tree that was planned before, for another architecture, answers alike here, but for a few singles.
+//! * or *shared*: a tree that was planned before, for another architecture, answers alike here, but for a few singles ([`super::sharing`]).
 
+use super::sharing::Shared;
 use crate::diagram::FastMap;
 
 /// What is done with a value: one of the caller's numbers.
@@ -40,37 +41,46 @@ const BRANCH: u64 = 12 * UNIT;
 const EVERY_CUT: usize = 10;
 /// How far from where its halves weigh alike a longer stretch may be cut.
 const OFF_MIDDLE: usize = 3;
-/// Trees of fewer ranges are not worth sharing.
-const LEAST_SHARED: usize = 5;
-/// From so many nodes on no more is shared: looking for what agrees would take longer than it is worth.
-const MOST_SHARED: usize = 600;
 /// The most numbers that are asked for one by one.
-const MOST_SINGLES: usize = 3;
+pub(super) const MOST_SINGLES: usize = 3;
 /// The most ranges that are planned as a whole; longer tables are cut in the middle first.
 const MOST_PLANNED: usize = 160;
 
 /// Not planned yet.
 const UNKNOWN: u32 = u32::MAX;
-/// How much deeper branches cost more, as a divisor: no more than by weight.
-pub(super) const AS_WEIGHED: u64 = u64::MAX;
-/// The same: a fifth more a step, so that no value has a much longer way than the others.
-pub(super) const FLAT: u64 = 5;
+/// A tree may be as deep as it likes.
+const UNBOUNDED: u32 = u32::MAX;
+/// There is no tree of so few levels.
+const IMPOSSIBLE: u64 = u64::MAX;
+/// What a tree is to be besides cheap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// No more than cheap by weight.
+    AsWeighed,
+    /// Deeper branches cost a fifth more a step, so that no value has a much longer way than the others.
+    Flat,
+    /// No value has a longer way than in a balanced tree of its own.
+    Balanced,
+}
+
+/// How much deeper branches cost more, as a divisor.
+const FLAT: u64 = 5;
 
 /// Trees that share nodes.
 #[derive(Default)]
 pub(super) struct Forest {
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     ids: FastMap<Node, NodeId>,
     /// What each node answers to every value, and how deep it has to search for it.
-    answers: Vec<Vec<Answer>>,
+    pub(super) answers: Vec<Vec<Answer>>,
 }
 
 /// From `start` on a node answers `leaf`, after `depth` branches.
 #[derive(Clone, Copy)]
-struct Answer {
-    start: u32,
-    leaf: Leaf,
-    depth: u32,
+pub(super) struct Answer {
+    pub(super) start: u32,
+    pub(super) leaf: Leaf,
+    pub(super) depth: u32,
 }
 
 impl Forest {
@@ -123,11 +133,11 @@ impl Forest {
 
     /// The root of a search through `ranges` (not empty, the first starts at 0), where `weight` says how often the values of each are
     /// looked for.
-    pub(super) fn plan(&mut self, ranges: &[Range], weights: &[u64], flatten: u64) -> NodeId {
+    pub(super) fn plan(&mut self, ranges: &[Range], weights: &[u64], form: Form) -> NodeId {
         if ranges.len() > MOST_PLANNED {
             let middle = ranges.len() / 2;
-            let below = self.plan(&ranges[..middle], &weights[..middle], flatten);
-            let rest = self.plan(&ranges[middle..], &weights[middle..], flatten);
+            let below = self.plan(&ranges[..middle], &weights[..middle], form);
+            let rest = self.plan(&ranges[middle..], &weights[middle..], form);
             return self.add(Node::AtLeast(ranges[middle].start, below, rest));
         }
         let mut sums = vec![0];
@@ -136,119 +146,24 @@ impl Forest {
             Some(*sum)
         }));
         let length = ranges.len();
+        // A balanced tree of this many ranges needs so many branches.
+        let deepest = match form {
+            Form::Balanced => length.next_power_of_two().ilog2(),
+            Form::AsWeighed | Form::Flat => UNBOUNDED,
+        };
+        let levels = if deepest == UNBOUNDED { 1 } else { deepest as usize + 1 };
         let mut planner = Planner {
-            flatten,
+            flatten: if form == Form::Flat { FLAT } else { u64::MAX },
             ranges,
             sums,
-            known: vec![UNKNOWN; length * (length + 1)],
+            levels,
+            known: vec![UNKNOWN; length * (length + 1) * levels],
             plans: Vec::new(),
             shared: self.shared(ranges),
         };
-        planner.plan(0, length);
-        planner.build(0, length, self)
+        planner.plan(0, length, deepest);
+        planner.build(0, length, deepest, self)
     }
-
-    /// For each first range, the nodes that answer alike from there on, and how far.
-    fn shared(&self, ranges: &[Range]) -> Vec<Vec<Shared>> {
-        let mut all = vec![Vec::new(); ranges.len()];
-        if self.nodes.len() > MOST_SHARED {
-            return all;
-        }
-        for (node, answers) in (0..).zip(&self.answers) {
-            if answers.len() < LEAST_SHARED {
-                continue;
-            }
-            let depth = answers.iter().map(|answer| answer.depth).max().unwrap_or(0);
-            let mut at = 0;
-            for from in 0..ranges.len() {
-                while answers.get(at + 1).is_some_and(|next| next.start <= ranges[from].start) {
-                    at += 1;
-                }
-                if answers[at].leaf == ranges[from].leaf {
-                    let mut found = |to: usize, singles: Singles| {
-                        let shared = Shared { to, node, singles, depth };
-                        if to >= from + LEAST_SHARED
-                            && !all[from].iter().any(|known| shared.is_worse_than(known))
-                        {
-                            all[from].push(shared);
-                        }
-                    };
-                    shared_from(ranges, from, &answers[at..], &mut found);
-                }
-            }
-        }
-        // The longest first: the search for those that are long enough ends early.
-        all.iter_mut().for_each(|list| list.sort_by_key(|shared| std::cmp::Reverse(shared.to)));
-        all
-    }
-}
-
-/// A few values and what they get.
-#[derive(Clone, Copy, Default)]
-struct Singles {
-    list: [(u32, Leaf); MOST_SINGLES],
-    length: usize,
-}
-
-impl Singles {
-    fn push(&mut self, value: u32, leaf: Leaf) {
-        self.list[self.length] = (value, leaf);
-        self.length += 1;
-    }
-
-    fn up_to(&self, last: u32) -> impl Iterator<Item = (u32, Leaf)> {
-        self.list[..self.length].iter().copied().take_while(move |(value, _)| *value <= last)
-    }
-}
-
-/// A node that answers as the ranges up to, not including, `to`, but for `singles` (in ascending order).
-#[derive(Clone)]
-struct Shared {
-    to: usize,
-    node: NodeId,
-    singles: Singles,
-    /// The longest way through the node.
-    depth: u32,
-}
-
-impl Shared {
-    fn is_worse_than(&self, other: &Shared) -> bool {
-        other.to >= self.to && other.singles.length <= self.singles.length && other.depth <= self.depth
-    }
-}
-
-/// Calls `found` with how far the answers agree with the ranges from `from` on, once for each number of exceptions. The first answer is
-/// the one at the start of that range.
-fn shared_from(ranges: &[Range], from: usize, answers: &[Answer], found: &mut impl FnMut(usize, Singles)) {
-    let mut singles = Singles::default();
-    let mut at = 0;
-    for (index, range) in ranges.iter().enumerate().skip(from) {
-        let last = ranges.get(index + 1).map_or(u32::MAX, |next| next.start - 1);
-        let before = singles;
-        loop {
-            // This range under this answer.
-            let first = range.start.max(answers[at].start);
-            let ends = answers.get(at + 1).map_or(u32::MAX, |next| next.start - 1);
-            if answers[at].leaf != range.leaf {
-                let wrong = ends.min(last) - first;
-                if singles.length == before.length {
-                    found(index, before);
-                }
-                if wrong as usize >= MOST_SINGLES - singles.length {
-                    return;
-                }
-                for value in first..=first + wrong {
-                    singles.push(value, range.leaf);
-                }
-            }
-            if ends >= last {
-                at += usize::from(ends == last && at + 1 < answers.len());
-                break;
-            }
-            at += 1;
-        }
-    }
-    found(ranges.len(), singles);
 }
 
 /// How a stretch of ranges is searched, and what that costs.
@@ -273,7 +188,9 @@ struct Planner<'r> {
     ranges: &'r [Range],
     /// The weight of all ranges before each.
     sums: Vec<u64>,
-    /// By start and end, which of `plans`.
+    /// How many depths are told apart.
+    levels: usize,
+    /// By start, end and depth, which of `plans`.
     known: Vec<u32>,
     plans: Vec<Plan>,
     shared: Vec<Vec<Shared>>,
@@ -288,40 +205,55 @@ impl Planner<'_> {
         self.ranges[index].leaf
     }
 
-    fn known(&self, from: usize, to: usize) -> Option<Plan> {
-        self.plans.get(self.known[from * (self.ranges.len() + 1) + to] as usize).copied()
+    fn place(&self, from: usize, to: usize, depth: u32) -> usize {
+        let level = if depth == UNBOUNDED { 0 } else { depth as usize };
+        (from * (self.ranges.len() + 1) + to) * self.levels + level
     }
 
-    /// The best way to search the ranges from `from` up to, not including, `to`.
-    fn plan(&mut self, from: usize, to: usize) -> u64 {
-        if let Some(known) = self.known(from, to) {
+    fn known(&self, from: usize, to: usize, depth: u32) -> Option<Plan> {
+        self.plans.get(self.known[self.place(from, to, depth)] as usize).copied()
+    }
+
+    /// The best way to search the ranges from `from` up to, not including, `to`, in no more than `depth` branches.
+    fn plan(&mut self, from: usize, to: usize, depth: u32) -> u64 {
+        if let Some(known) = self.known(from, to, depth) {
             return known.cost;
         }
-        let mut best = self.singles(from, to).unwrap_or(Plan { cost: u64::MAX, how: How::Cut(from + 1) });
+        let mut best =
+            self.singles(from, to, depth).unwrap_or(Plan { cost: IMPOSSIBLE, how: How::Cut(from + 1) });
         for (index, shared) in self.shared[from].iter().enumerate().take_while(|(_, shared)| shared.to >= to)
         {
             let end = self.ranges.get(to).map_or(u32::MAX, |next| next.start - 1);
             let singles = shared.singles.up_to(end).count() as u64;
+            if singles + u64::from(shared.depth) > u64::from(depth) {
+                continue;
+            }
             let cost = singles * BRANCH + self.weight(from, to) * (singles + u64::from(shared.depth));
             if cost < best.cost {
                 best = Plan { cost, how: How::Shared(index) };
             }
         }
         let here = BRANCH + self.weight(from, to);
-        if best.cost > here {
+        if best.cost > here && depth > 0 {
+            let rest = if depth == UNBOUNDED { depth } else { depth - 1 };
             for cut in self.cuts(from, to) {
-                let below = self.plan(from, cut);
-                if below + here >= best.cost {
+                let below = self.plan(from, cut, rest);
+                if below.saturating_add(here) >= best.cost {
                     continue;
                 }
-                let both = below + self.plan(cut, to);
+                let above = self.plan(cut, to, rest);
+                if above == IMPOSSIBLE {
+                    continue;
+                }
+                let both = below + above;
                 let cost = both + both / self.flatten + here;
                 if cost < best.cost {
                     best = Plan { cost, how: How::Cut(cut) };
                 }
             }
         }
-        self.known[from * (self.ranges.len() + 1) + to] = u32::try_from(self.plans.len()).unwrap_or(UNKNOWN);
+        let place = self.place(from, to, depth);
+        self.known[place] = u32::try_from(self.plans.len()).unwrap_or(UNKNOWN);
         self.plans.push(best);
         best.cost
     }
@@ -331,8 +263,12 @@ impl Planner<'_> {
         if to - from <= EVERY_CUT {
             return from + 1..to;
         }
-        let half = (self.sums[from] + self.sums[to]) / 2;
-        let middle = self.sums[from..to].partition_point(|sum| *sum <= half) + from;
+        let middle = if self.levels > 1 {
+            from.midpoint(to)
+        } else {
+            let half = (self.sums[from] + self.sums[to]) / 2;
+            self.sums[from..to].partition_point(|sum| *sum <= half) + from
+        };
         middle.saturating_sub(OFF_MIDDLE).clamp(from + 1, to - 1)..(middle + OFF_MIDDLE + 1).min(to)
     }
 
@@ -342,7 +278,7 @@ impl Planner<'_> {
     }
 
     /// A few single numbers in an otherwise uniform stretch.
-    fn singles(&self, from: usize, to: usize) -> Option<Plan> {
+    fn singles(&self, from: usize, to: usize, depth: u32) -> Option<Plan> {
         if to - from > 2 * MOST_SINGLES + 1 {
             return None;
         }
@@ -361,6 +297,9 @@ impl Planner<'_> {
                 asked += 1;
             }
         }
+        if asked > depth as usize {
+            return None;
+        }
         // The heaviest is asked for first.
         weights.sort_unstable_by(|a, b| b.cmp(a));
         let steps: u64 = (1..).zip(weights).map(|(steps, weight)| steps * weight).sum();
@@ -369,8 +308,8 @@ impl Planner<'_> {
         Some(Plan { cost, how: How::Singles(rest) })
     }
 
-    fn build(&self, from: usize, to: usize, forest: &mut Forest) -> NodeId {
-        match self.known(from, to).map(|plan| plan.how) {
+    fn build(&self, from: usize, to: usize, depth: u32, forest: &mut Forest) -> NodeId {
+        match self.known(from, to, depth).map(|plan| plan.how) {
             Some(How::Singles(rest)) => {
                 let mut singles: Vec<usize> = (from..to).filter(|index| self.leaf(*index) != rest).collect();
                 // The last is asked for first.
@@ -390,8 +329,9 @@ impl Planner<'_> {
                 })
             }
             Some(How::Cut(cut)) => {
-                let rest = self.build(cut, to, forest);
-                let below = self.build(from, cut, forest);
+                let depth = if depth == UNBOUNDED { depth } else { depth - 1 };
+                let rest = self.build(cut, to, depth, forest);
+                let below = self.build(from, cut, depth, forest);
                 forest.add(Node::AtLeast(self.ranges[cut].start, below, rest))
             }
             None => unreachable!("what is built was planned"),

@@ -78,7 +78,9 @@ impl Channel {
             Message::Ready => bytes.push(b'r'),
             Message::Start(filter) => {
                 bytes.push(b's');
-                bytes.extend(filter.iter().flat_map(Filter::to_wire));
+                if let Some(filter) = filter {
+                    bytes.extend_from_slice(&filter.to_wire());
+                }
             }
             Message::Failed(error) => {
                 bytes.push(b'e');

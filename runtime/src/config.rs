@@ -4,7 +4,9 @@
 //! (config.md, config-linux.md) where it has a word for them, so that `oci` can translate both ways without loss.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use plim_model::rlimit::Rlimits;
 use plim_model::{CapabilitySets, IdMap, NamespaceKind};
@@ -253,5 +255,31 @@ pub struct Seccomp {
     /// `SECCOMP_FILTER_FLAG_LOG`, `…_SPEC_ALLOW`, … (seccomp(2)); other bits are an error.
     pub flags: u64,
     /// The profile resolved for this container in OCI form, for `--print-spec` and the state file.
-    pub oci: serde_json::Value,
+    pub oci: OciProfile,
+}
+
+/// A profile in OCI's words.
+#[derive(Clone, Debug)]
+pub enum OciProfile {
+    /// As it was resolved or read.
+    Value(serde_json::Value),
+    /// Parsed when it is asked for: nobody waits for it before the container's first process is cloned.
+    Later(&'static LazyLock<serde_json::Value>),
+}
+
+impl Deref for OciProfile {
+    type Target = serde_json::Value;
+
+    fn deref(&self) -> &serde_json::Value {
+        match self {
+            OciProfile::Value(value) => value,
+            OciProfile::Later(value) => value,
+        }
+    }
+}
+
+impl PartialEq for OciProfile {
+    fn eq(&self, other: &OciProfile) -> bool {
+        **self == **other
+    }
 }

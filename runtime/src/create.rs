@@ -23,7 +23,7 @@ use crate::running::{Created, Output};
 use crate::state::{self, Places};
 use crate::stdio::{Stdio, Stream};
 use crate::sys::{self, Forked};
-use crate::{idmap, init};
+use crate::{idmap, init, whole};
 
 /// Makes a container up to the point where only its command is missing (OCI's *create*).
 ///
@@ -41,7 +41,7 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     // Look: nothing is made yet.
     let checked = Checked::new(config)?;
     let signals = BlockedSignals::new()?;
-    let mountinfo = std::fs::read("/proc/self/mountinfo").during(|| "read /proc/self/mountinfo")?;
+    let mountinfo = whole::bytes("/proc/self/mountinfo").during(|| "read /proc/self/mountinfo")?;
     let cgroups = plan_cgroups(config, &mountinfo)?;
     let removal = cgroups.as_ref().map_or_else(Removal::default, cgroup::Plan::removal);
     let init = if config.init { Some(init::sealed_copy()?) } else { None };
@@ -108,6 +108,8 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     if let Some(directory) = &made.state {
         directory.write(&describe(config, pid, handles.iter().flatten())?)?;
     }
+    // Not after the wait, when the child would wait in turn.
+    drop(handles);
     let terminal = await_ready(&ours, &made)?;
     let input = matches!(stdio.stdin, Stream::Inherit);
     let output = match (collector, stdio.stdout) {
@@ -119,7 +121,7 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
 }
 
 fn plan_cgroups(config: &ContainerConfig, mountinfo: &[u8]) -> Result<Option<cgroup::Plan>> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").during(|| "read /proc/self/cgroup")?;
+    let own = whole::text("/proc/self/cgroup").during(|| "read /proc/self/cgroup")?;
     let layout = cgroup::Layout::detect(mountinfo, &own).map_err(cgroup_error)?;
     let facts = cgroup::Facts::probe(&layout);
     let asked = cgroup::asked(&config.resources);
@@ -269,7 +271,7 @@ fn describe<'a>(
     handles: impl Iterator<Item = &'a CgroupHandle>,
 ) -> Result<ContainerState> {
     let path = format!("/proc/{pid}/stat");
-    let stat = std::fs::read_to_string(&path).during(|| format!("read {path}"))?;
+    let stat = whole::text(&path).during(|| format!("read {path}"))?;
     let start_time_ticks = plim_model::parse::stat::start_time(&stat)
         .ok_or_else(|| RuntimeError::refused(format!("read {path}"), "it has no start time"))?;
     Ok(ContainerState {

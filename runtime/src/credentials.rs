@@ -24,7 +24,7 @@ use plim_model::{Capability, CapabilitySet, CapabilitySets};
 
 use crate::config::{Process, Seccomp};
 use crate::error::{During, Result, RuntimeError};
-use crate::sys;
+use crate::{sys, whole};
 
 /// The number of CAP_SYS_ADMIN (include/uapi/linux/capability.h).
 const SYS_ADMIN: u8 = 21;
@@ -157,7 +157,7 @@ pub(crate) fn check(wanted: &CapabilitySets, held: Option<CapabilitySet>) -> Res
 /// What this process can pass on: permitted and bounding.
 pub(crate) fn held() -> Result<CapabilitySet> {
     let path = "/proc/self/status";
-    let text = std::fs::read_to_string(path).during(|| format!("read {path}"))?;
+    let text = whole::text(path).during(|| format!("read {path}"))?;
     let status = plim_model::parse::status::parse(&text)
         .map_err(|error| RuntimeError::refused(format!("read {path}"), error.to_string()))?;
     Ok(status.capabilities.permitted.intersection(status.capabilities.bounding))

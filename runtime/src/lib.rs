@@ -36,6 +36,7 @@ mod state;
 mod stdio;
 mod sys;
 mod sysctl;
+mod whole;
 
 pub use create::create;
 pub use detach::run_detached;

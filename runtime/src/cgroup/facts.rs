@@ -1,13 +1,13 @@
 //! What the machine says that a plan depends on, as plain data; read once by [`Facts::probe`].
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access, geteuid};
 use plim_model::parse::cgroup::CpuList;
 
 use super::Layout;
+use crate::whole;
 
 /// The facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,14 +91,14 @@ fn top(mountpoint: &Path) -> V2Level {
 }
 
 fn controllers(dir: &Path) -> BTreeSet<String> {
-    fs::read_to_string(dir.join("cgroup.controllers"))
+    whole::text(dir.join("cgroup.controllers"))
         .map(|text| text.split_ascii_whitespace().map(str::to_owned).collect())
         .unwrap_or_default()
 }
 
 fn level(mountpoint: &Path, path: &str) -> V2Level {
     let dir = mountpoint.join(path);
-    let procs = fs::read_to_string(dir.join("cgroup.procs"));
+    let procs = whole::text(dir.join("cgroup.procs"));
     V2Level {
         path: path.to_owned(),
         writable: may_write(&dir) && may_write_file(&dir.join("cgroup.procs")),
@@ -124,7 +124,7 @@ fn cpuset(layout: &Layout) -> (Option<CpuList>, Option<CpuList>) {
         let in_tree = dir.into_iter().flat_map(|dir| names.map(|name| dir.join(name)));
         in_tree
             .chain([PathBuf::from(machine)])
-            .filter_map(|file| fs::read_to_string(file).ok())
+            .filter_map(|file| whole::text(file).ok())
             .filter_map(|text| CpuList::parse(text.trim()).ok())
             .find(|list| !list.is_empty())
     };

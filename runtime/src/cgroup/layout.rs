@@ -63,7 +63,7 @@ impl Layout {
     /// The files cannot be read or are not what the kernel writes.
     pub fn read() -> Result<Layout, CgroupError> {
         let read = |file: &str| {
-            std::fs::read(file).map_err(|error| {
+            crate::whole::bytes(file).map_err(|error| {
                 CgroupError::os("read", file, nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)))
             })
         };

@@ -7,7 +7,7 @@ use plim_seccomp::resolve::{self, SkipReason, UnknownNames};
 
 use super::Facts;
 use super::cursor::{FieldError, Node, Warning};
-use crate::config::Seccomp;
+use crate::config::{OciProfile, Seccomp};
 
 /// The profile, resolved for this machine and compiled; `None` when the profile switches seccomp off.
 ///
@@ -49,5 +49,5 @@ pub(super) fn read(
         }
     }
     let program = compile::compile(&resolved).map_err(|error| node.error(error.to_string()))?;
-    Ok(Some(Seccomp { program, flags: resolved.flag_bits(), oci: resolved.to_oci_json() }))
+    Ok(Some(Seccomp { program, flags: resolved.flag_bits(), oci: OciProfile::Value(resolved.to_oci_json()) }))
 }

@@ -33,7 +33,11 @@ fn seccomp(bounding: CapabilitySet) -> Seccomp {
     let written = dialect::parse(text.to_string().as_bytes()).unwrap();
     let facts = resolve::Facts::new(facts().arch, bounding, facts().kernel);
     let resolved = resolve::resolve(&written, &facts).unwrap().unwrap();
-    Seccomp { program: compile::compile(&resolved).unwrap(), flags: 0, oci: resolved.to_oci_json() }
+    Seccomp {
+        program: compile::compile(&resolved).unwrap(),
+        flags: 0,
+        oci: OciProfile::Value(resolved.to_oci_json()),
+    }
 }
 
 /// A config in which every field says something.
@@ -505,7 +509,7 @@ fn dockers_profile_survives_the_round_trip() {
     config.seccomp = Some(Seccomp {
         program: compile::compile(&resolved).unwrap(),
         flags: resolved.flag_bits(),
-        oci: resolved.to_oci_json(),
+        oci: OciProfile::Value(resolved.to_oci_json()),
     });
     let bundle = read(&to_spec(&config));
     assert_eq!(bundle.warnings, []);

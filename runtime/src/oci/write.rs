@@ -182,7 +182,7 @@ fn linux(config: &ContainerConfig) -> Value {
         })
     });
     out.set_list("devices", devices.collect());
-    out.set_some("seccomp", config.seccomp.as_ref().map(|s| s.oci.clone()));
+    out.set_some("seccomp", config.seccomp.as_ref().map(|s| (*s.oci).clone()));
     out.set("rootfsPropagation", config.rootfs.propagation.as_str());
     out.set_list("maskedPaths", config.masked_paths.iter().map(|path| json!(path)).collect());
     out.set_list("readonlyPaths", config.read_only_paths.iter().map(|path| json!(path)).collect());

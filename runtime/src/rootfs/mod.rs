@@ -157,7 +157,7 @@ pub(crate) fn enter(plan: &Plan<'_>, root: &Root) -> Result<()> {
 
 /// Whether `/` is the kernel's first root: RAMFS_MAGIC, or tmpfs with mount id of a mount without parent.
 fn root_is_initramfs() -> bool {
-    let Ok(text) = std::fs::read("/proc/self/mountinfo") else { return false };
+    let Ok(text) = crate::whole::bytes("/proc/self/mountinfo") else { return false };
     plim_model::parse::mountinfo::parse(&text).is_ok_and(|entries| {
         // The rootfs is its own parent, or is not listed at all and then nothing is mounted at `/`.
         entries
@@ -170,7 +170,7 @@ fn root_is_initramfs() -> bool {
 /// Detaches every mount that is not the new root's, last first. The new root is the working directory.
 fn detach_others() -> Result<()> {
     let keep = std::env::current_dir().during(|| "find the path of the root file system")?;
-    let text = std::fs::read("/proc/self/mountinfo").during(|| "read /proc/self/mountinfo")?;
+    let text = crate::whole::bytes("/proc/self/mountinfo").during(|| "read /proc/self/mountinfo")?;
     let entries = plim_model::parse::mountinfo::parse(&text)
         .map_err(|error| RuntimeError::refused("read /proc/self/mountinfo", error.to_string()))?;
     for entry in entries.iter().rev() {

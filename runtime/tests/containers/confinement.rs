@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use plim_model::{Capability, CapabilitySets, IdMap, IdMapping, NamespaceKind};
-use plim_runtime::config::{DeviceNode, NamespaceMode, Seccomp, TimeOffsets, User};
+use plim_runtime::config::{DeviceNode, NamespaceMode, OciProfile, Seccomp, TimeOffsets, User};
 use plim_seccomp::bpf::{Insn, Program};
 
 use crate::support::*;
@@ -143,7 +143,7 @@ fn forbidding(number: u32) -> Seccomp {
         insn(0x06, 0, 0, 0x7fff_0000),
     ];
     let program = Program::from_instructions(program).expect("a program");
-    Seccomp { program, flags: 0, oci: serde_json::Value::Null }
+    Seccomp { program, flags: 0, oci: OciProfile::Value(serde_json::Value::Null) }
 }
 
 fn seccomp() {
@@ -177,7 +177,7 @@ fn seccomp_last() {
     program.push(insn(0x06, 0, 0, 0x8000_0000));
     let mut config = config(&["true"]);
     let program = Program::from_instructions(program).expect("a program");
-    config.seccomp = Some(Seccomp { program, flags: 0, oci: serde_json::Value::Null });
+    config.seccomp = Some(Seccomp { program, flags: 0, oci: OciProfile::Value(serde_json::Value::Null) });
     for no_new_privileges in [false, true] {
         config.process.no_new_privileges = no_new_privileges;
         let outcome = run(&config);

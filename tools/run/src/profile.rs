@@ -1,8 +1,10 @@
 //! From `--security-opt seccomp=` to a compiled filter.
 
+use std::sync::LazyLock;
+
 use anyhow::{Context, Result, bail};
 use plim_model::CapabilitySet;
-use plim_runtime::config::Seccomp;
+use plim_runtime::config::{OciProfile, Seccomp};
 use plim_seccomp::arch::Arch;
 use plim_seccomp::bpf::Program;
 use plim_seccomp::resolve::KernelVersion;
@@ -74,6 +76,10 @@ struct PrebuiltFacts {
 
 /// The default filter as the build script compiled it, when just that is wanted.
 fn prebuilt(name: &str, bounding: CapabilitySet, facts: &Facts) -> Result<Option<Seccomp>> {
+    static OCI: LazyLock<serde_json::Value> = LazyLock::new(|| {
+        let text = include_str!(concat!(env!("OUT_DIR"), "/default-filter.json"));
+        serde_json::from_str(text).expect("what the build script wrote is JSON")
+    });
     const PREBUILT: PrebuiltFacts = include!(concat!(env!("OUT_DIR"), "/default-filter.rs"));
     let fits = name == defaults::SECCOMP_PRESET
         && bounding == defaults::capabilities()
@@ -83,8 +89,7 @@ fn prebuilt(name: &str, bounding: CapabilitySet, facts: &Facts) -> Result<Option
         return Ok(None);
     }
     let program = Program::from_bytes(include_bytes!(concat!(env!("OUT_DIR"), "/default-filter.bpf")))?;
-    let oci = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/default-filter.json")))?;
-    Ok(Some(Seccomp { program, flags: PREBUILT.flags, oci }))
+    Ok(Some(Seccomp { program, flags: PREBUILT.flags, oci: OciProfile::Later(&OCI) }))
 }
 
 fn compiled(text: &[u8], bounding: CapabilitySet, facts: &Facts) -> Result<Option<Seccomp>> {
@@ -106,7 +111,7 @@ fn compiled(text: &[u8], bounding: CapabilitySet, facts: &Facts) -> Result<Optio
         );
     }
     let program = compile::compile(&resolved)?;
-    Ok(Some(Seccomp { program, flags: resolved.flag_bits(), oci: resolved.to_oci_json() }))
+    Ok(Some(Seccomp { program, flags: resolved.flag_bits(), oci: OciProfile::Value(resolved.to_oci_json()) }))
 }
 
 #[cfg(test)]

@@ -128,6 +128,31 @@ fn bad_input_is_one_sentence_and_status_2() {
     }
 }
 
+/// Text that is all values is refused, or found to be no manifest, in 512 MiB of address space.
+#[test]
+fn hostile_text_takes_little_memory() {
+    let directory = tempfile::tempdir().expect("directory");
+    let keys: String = (0..990_000).map(|n| format!(" k{n}: 1\n")).collect();
+    for (name, text) in [
+        ("too-many.yaml", format!("a:\n{}", "- x\n".repeat(2_100_000))),
+        ("lists.yaml", format!("a:\n{}", "- [[[x]]]\n".repeat(490_000))),
+        ("keys.yaml", format!("a:\n{keys}")),
+    ] {
+        std::fs::write(directory.path().join(name), text).expect("written");
+        let bounded = "ulimit -v 524288 && exec \"$0\" \"$@\"";
+        let output =
+            program("sh", directory.path(), &["-c", bounded, env!("CARGO_BIN_EXE_plim-check"), name, "-q"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(2)
+                && (said.contains("expected a Kubernetes object")
+                    || said.contains("more than 2000000 values")),
+            "{name}: {:?} {said}",
+            output.status
+        );
+    }
+}
+
 #[test]
 fn from_a_pipe() {
     let pods = r#"{"apiVersion":"v1","kind":"List","items":[

@@ -1,8 +1,6 @@
 //! JSON (RFC 8259) with line and column.
 
-use std::collections::HashSet;
-
-use super::node::Key;
+use super::node::{Key, repeated_key};
 use super::{Kind, Limits, Node, Place, TextError};
 
 struct Reader<'t> {
@@ -90,7 +88,6 @@ impl Reader<'_> {
     fn object(&mut self, depth: usize) -> Result<Kind, TextError> {
         self.expect(b'{')?;
         let mut entries: Vec<(Key, Node)> = Vec::new();
-        let mut seen: HashSet<String> = HashSet::new();
         self.space();
         if self.peek() == Some(b'}') {
             self.next += 1;
@@ -100,11 +97,6 @@ impl Reader<'_> {
             self.space();
             let at = self.place();
             let text = self.string()?;
-            if !seen.insert(text.clone()) {
-                let first = entries.iter().find(|(key, _)| key.text == text).map_or(at, |(key, _)| key.at);
-                let what = format!("key {text:?} stands twice, first in line {}", first.line);
-                return Err(TextError::new(at, what));
-            }
             self.space();
             self.expect(b':')?;
             self.space();
@@ -115,7 +107,8 @@ impl Reader<'_> {
                 Some(b',') => self.next += 1,
                 _ => {
                     self.expect(b'}')?;
-                    return Ok(Kind::Map(entries));
+                    repeated_key(&entries)?;
+                    return Ok(Kind::map(entries));
                 }
             }
         }
@@ -137,7 +130,7 @@ impl Reader<'_> {
                 Some(b',') => self.next += 1,
                 _ => {
                     self.expect(b']')?;
-                    return Ok(Kind::List(items));
+                    return Ok(Kind::list(items));
                 }
             }
         }

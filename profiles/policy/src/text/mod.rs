@@ -26,7 +26,7 @@ impl Limits {
     /// For files of our own: small, and without aliases, so that a line says what it means.
     pub const POLICY: Limits = Limits { bytes: 4 << 20, depth: 32, values: 200_000, repeated: 0 };
     /// For manifests, Compose files and the like.
-    pub const INPUT: Limits = Limits { bytes: 64 << 20, depth: 64, values: 4_000_000, repeated: 200_000 };
+    pub const INPUT: Limits = Limits { bytes: 64 << 20, depth: 64, values: 2_000_000, repeated: 200_000 };
 }
 
 /// Why a text was not read.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::TextError;
+
 /// Line and column, both counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -54,6 +56,34 @@ pub struct Key {
     pub text: String,
     /// Where.
     pub at: Place,
+}
+
+impl Kind {
+    /// A sequence that is whole. A vector that grew has room for more; millions of small ones would be mostly room.
+    pub(super) fn list(mut items: Vec<Node>) -> Kind {
+        items.shrink_to_fit();
+        Kind::List(items)
+    }
+
+    /// A mapping that is whole.
+    pub(super) fn map(mut entries: Vec<(Key, Node)>) -> Kind {
+        entries.shrink_to_fit();
+        Kind::Map(entries)
+    }
+}
+
+/// Refuses a key that stands twice: of several, the one that comes first in the text.
+pub(super) fn repeated_key(entries: &[(Key, Node)]) -> Result<(), TextError> {
+    let mut keys: Vec<&Key> = entries.iter().map(|(key, _)| key).collect();
+    keys.sort_unstable_by(|a, b| a.text.cmp(&b.text).then(a.at.cmp(&b.at)));
+    let twice = keys.windows(2).filter(|pair| pair[0].text == pair[1].text);
+    match twice.min_by_key(|pair| pair[1].at) {
+        Some(pair) => {
+            let what = format!("key {:?} stands twice, first in line {}", pair[1].text, pair[0].at.line);
+            Err(TextError::new(pair[1].at, what))
+        }
+        None => Ok(()),
+    }
 }
 
 impl Node {

@@ -77,6 +77,10 @@ fn hostile_text_is_refused_quickly() {
         refused(&(many.clone() + "k7: 2\n"), Limits::INPUT).contains("\"k7\" stands twice, first in line 8")
     );
     assert!(read(&many, Limits::INPUT).is_ok());
+    // Merged mappings are as long as others.
+    let merged: String = (0..100_000).map(|n| format!("    m{n}: 1\n")).collect();
+    let merging = format!("{many}<<:\n{merged}");
+    assert_eq!(read(&merging, Limits::INPUT).unwrap()[0].entries().len(), 200_000);
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
 

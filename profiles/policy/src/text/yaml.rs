@@ -1,14 +1,11 @@
 //! YAML through saphyr's parser, with limits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-use super::node::Key;
+use super::node::{Key, repeated_key};
 use super::{Kind, Limits, Node, Place, TextError};
-
-/// Past this many keys of one mapping a set finds the one that stands twice.
-const FEW: usize = 16;
 
 fn place(marker: Marker) -> Place {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -31,7 +28,7 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    Map { entries: Vec<(Key, Node)>, seen: HashMap<String, Place>, key: Option<Key>, merged: Vec<Node> },
+    Map { entries: Vec<(Key, Node)>, key: Option<Key>, merged: Vec<Node> },
 }
 
 struct Reader {
@@ -80,8 +77,7 @@ impl Reader {
             }
             Event::SequenceStart(anchor, _) => self.open(at, anchor, Content::List(Vec::new())),
             Event::MappingStart(anchor, _) => {
-                let content =
-                    Content::Map { entries: Vec::new(), seen: HashMap::new(), key: None, merged: Vec::new() };
+                let content = Content::Map { entries: Vec::new(), key: None, merged: Vec::new() };
                 self.open(at, anchor, content)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
@@ -109,12 +105,16 @@ impl Reader {
     fn end(&mut self) -> Result<(), TextError> {
         let Some(open) = self.open.pop() else { return Ok(()) };
         let kind = match open.content {
-            Content::List(items) => Kind::List(items),
+            Content::List(items) => Kind::list(items),
             Content::Map { mut entries, merged, .. } => {
-                for node in merged {
-                    merge(&mut entries, node)?;
+                repeated_key(&entries)?;
+                if !merged.is_empty() {
+                    let mut written = entries.iter().map(|(key, _)| key.text.clone()).collect();
+                    for node in merged {
+                        merge(&mut entries, &mut written, node)?;
+                    }
                 }
-                Kind::Map(entries)
+                Kind::map(entries)
             }
         };
         self.close(Node { at: open.at, kind }, open.anchor, self.values - open.values_before)
@@ -154,8 +154,8 @@ impl Reader {
         };
         match &mut open.content {
             Content::List(items) => items.push(node),
-            Content::Map { entries, seen, key, merged } => match key.take() {
-                None => *key = Some(as_key(node, entries, seen)?),
+            Content::Map { entries, key, merged } => match key.take() {
+                None => *key = Some(as_key(node)?),
                 Some(name) if name.text == "<<" => {
                     if self.limits.repeated == 0 {
                         return Err(TextError::new(
@@ -165,50 +165,34 @@ impl Reader {
                     }
                     merged.push(node);
                 }
-                Some(name) => {
-                    if !seen.is_empty() {
-                        seen.insert(name.text.clone(), name.at);
-                    }
-                    entries.push((name, node));
-                    if seen.is_empty() && entries.len() > FEW {
-                        *seen = entries.iter().map(|(key, _)| (key.text.clone(), key.at)).collect();
-                    }
-                }
+                Some(name) => entries.push((name, node)),
             },
         }
         Ok(())
     }
 }
 
-fn as_key(node: Node, entries: &[(Key, Node)], seen: &HashMap<String, Place>) -> Result<Key, TextError> {
-    let Node { at, kind: Kind::Scalar { text, .. } } = node else {
-        return Err(TextError::new(node.at, format!("found {} as a key, expected text", node.describe())));
-    };
-    let first = if seen.is_empty() {
-        entries.iter().find(|(key, _)| key.text == text).map(|(key, _)| key.at)
-    } else {
-        seen.get(&text).copied()
-    };
-    match first {
-        Some(first) => {
-            Err(TextError::new(at, format!("key {text:?} stands twice, first in line {}", first.line)))
+fn as_key(node: Node) -> Result<Key, TextError> {
+    match node.kind {
+        Kind::Scalar { text, .. } => Ok(Key { text, at: node.at }),
+        Kind::List(_) | Kind::Map(_) => {
+            Err(TextError::new(node.at, format!("found {} as a key, expected text", node.describe())))
         }
-        None => Ok(Key { text, at }),
     }
 }
 
 /// `<<`: entries of another mapping, or of several, that are not written here.
-fn merge(entries: &mut Vec<(Key, Node)>, from: Node) -> Result<(), TextError> {
+fn merge(entries: &mut Vec<(Key, Node)>, written: &mut HashSet<String>, from: Node) -> Result<(), TextError> {
     match from.kind {
         Kind::Map(others) => {
             for (key, value) in others {
-                if !entries.iter().any(|(known, _)| known.text == key.text) {
+                if written.insert(key.text.clone()) {
                     entries.push((key, value));
                 }
             }
             Ok(())
         }
-        Kind::List(items) => items.into_iter().try_for_each(|item| merge(entries, item)),
+        Kind::List(items) => items.into_iter().try_for_each(|item| merge(entries, written, item)),
         Kind::Scalar { .. } => {
             Err(TextError::new(from.at, format!("<<: found {}, expected a mapping", from.describe())))
         }

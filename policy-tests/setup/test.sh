@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test, in the order of what is cheap to break: test.sh [STEP…]
 # (lint unit plim runc prove kernel; default: these; and: calls, the seccomp proof at full length; work, ten minutes of
-# ordinary programs under the tracer)
+# ordinary programs under the tracer; shrink, programs learned until nothing more can go)
 #
 # A failing step does not keep the next ones from running. The last line is the total, `N passed, N failed,
 # N skipped`: a lint counts as one test, a unit test as one, a test of the end-to-end suite as one per launcher and
@@ -131,6 +131,14 @@ work() {
 	else count 0 1 0; fi
 }
 
+shrink() {
+	begin 'programs that people run are learned and shrunk until nothing more can go'
+	# shellcheck disable=SC2086 # two words
+	if programs; then
+		PLIM_LEARN_SHRINK=yes suite shrink plim-suite --launcher plim --filter learn/programs $expect
+	else count 0 1 0; fi
+}
+
 kernel() {
 	begin 'end to end on Linux 6.1 in a virtual machine, pure cgroup v2'
 	local limits
@@ -142,9 +150,9 @@ kernel() {
 
 for step in "${steps[@]}"; do
 	case $step in
-	lint | unit | plim | runc | prove | calls | work | kernel) "$step" ;;
+	lint | unit | plim | runc | prove | calls | work | shrink | kernel) "$step" ;;
 	*)
-		echo "test.sh: unknown step \"$step\"; known: lint unit plim runc prove calls work kernel" >&2
+		echo "test.sh: unknown step \"$step\"; known: lint unit plim runc prove calls work shrink kernel" >&2
 		exit 2
 		;;
 	esac

@@ -1,5 +1,7 @@
 //! `plim learn`: what a workload uses, the least of it, and trials under that.
 
+mod programs;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -87,6 +89,28 @@ pub const SUITE: Suite = Suite {
             run: docker,
         },
         Test {
+            name: "programs",
+            says: "nginx, redis-server, a Flask application and PostgreSQL are learned and work under what is proposed; in make prove also shrunk",
+            needs: &[
+                Need::Plim,
+                Need::Root,
+                Need::Built("plim-run"),
+                Need::Built("plim-learn"),
+                Need::Kernel(5, 15),
+                Need::File("/sys/kernel/btf/vmlinux"),
+                Need::Program("nsenter"),
+                Need::Program("curl"),
+                Need::Program("nginx"),
+                Need::Program("redis-server"),
+                Need::Program("redis-cli"),
+                Need::Program("psql"),
+                Need::File("/usr/lib/python3/dist-packages/flask"),
+                Need::File("/usr/share/postgresql-common"),
+            ],
+            red_under: &[W::LearnForgets],
+            run: programs::programs,
+        },
+        Test {
             name: "bad_input",
             says: "what is no recording, no proposal, no command or no runtime is one clear error, status 2, with nothing written",
             needs: NEEDS,
@@ -123,6 +147,17 @@ fn rows<'a>(document: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
 
 fn names(document: &Value, key: &str) -> Result<Vec<String>> {
     Ok(rows(document, key)?.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
+}
+
+/// A program of PostgreSQL, which Debian keeps by version.
+fn postgres(name: &str) -> Option<String> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let mut found: Vec<_> = versions
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin").join(name)))
+        .filter(|path| path.is_file())
+        .collect();
+    found.sort();
+    Some(found.pop()?.display().to_string())
 }
 
 const USES: &str = "echo x >/tmp/x; mkdir -p /run/a/b; echo y >/run/a/b/c; chown 1 /tmp/x; cat </dev/null; \

@@ -1,5 +1,7 @@
 //! JSON (RFC 8259) with line and column.
 
+use std::cell::Cell;
+
 use super::node::{Key, repeated_key};
 use super::{Kind, Limits, Node, Place, TextError};
 
@@ -10,13 +12,16 @@ struct Reader<'t> {
     line: u32,
     /// Offset at which the line begins.
     line_start: usize,
+    /// Where letters of this line were counted up to last, and how many.
+    counted: Cell<(usize, usize)>,
     limits: Limits,
     values: usize,
 }
 
 /// One document, or several after one another (`kubectl get -w -o json` writes so).
 pub(super) fn read(text: &str, limits: Limits) -> Result<Vec<Node>, TextError> {
-    let mut reader = Reader { text, next: 0, line: 1, line_start: 0, limits, values: 0 };
+    let mut reader =
+        Reader { text, next: 0, line: 1, line_start: 0, counted: Cell::new((0, 0)), limits, values: 0 };
     let mut documents = Vec::new();
     reader.space();
     while reader.peek().is_some() {
@@ -28,9 +33,12 @@ pub(super) fn read(text: &str, limits: Limits) -> Result<Vec<Node>, TextError> {
 
 impl Reader<'_> {
     fn place(&self) -> Place {
-        // Columns are letters, as YAML's are.
-        let letters = self.text.get(self.line_start..self.next).map_or(0, |line| line.chars().count());
-        Place { line: self.line, column: u32::try_from(letters).unwrap_or(u32::MAX - 1) + 1 }
+        // Columns are letters, as YAML's are. Each is counted once: a document may be one line of megabytes.
+        let known = Some(self.counted.get()).filter(|(at, _)| (self.line_start..=self.next).contains(at));
+        let (from, letters) = known.unwrap_or((self.line_start, 0));
+        let more = self.text.get(from..self.next).map_or(0, |part| part.chars().count());
+        self.counted.set((self.next, letters + more));
+        Place { line: self.line, column: u32::try_from(letters + more).unwrap_or(u32::MAX - 1) + 1 }
     }
 
     fn error<T>(&self, what: impl Into<String>) -> Result<T, TextError> {

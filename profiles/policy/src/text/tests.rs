@@ -84,6 +84,20 @@ fn hostile_text_is_refused_quickly() {
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
 
+/// What `jq -c` writes: one line of megabytes.
+#[test]
+fn a_long_line_is_read_in_linear_time() {
+    let start = std::time::Instant::now();
+    let one = "{\"x\":\"é\"},";
+    let many = one.repeat(400_000);
+    let text = format!("[{many}1]");
+    let documents = read(&text, Limits::INPUT).unwrap();
+    let items = documents[0].items();
+    assert_eq!((items.len(), items[400_000].at.line), (400_001, 1));
+    assert_eq!(items[400_000].at.column, u32::try_from(2 + 400_000 * one.chars().count()).unwrap());
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
 #[test]
 fn errors_name_the_place() {
     for (text, expected) in [

@@ -9,6 +9,7 @@ mod changes;
 mod container;
 mod event;
 pub mod forms;
+mod gather;
 pub mod proposal;
 pub mod propose;
 mod recorder;

@@ -388,11 +388,7 @@ fn limits(recording: &Recording) -> Vec<String> {
         limits.push("this kernel does not let capabilities be seen: none was dropped".to_owned());
     }
     if !recording.missed.is_nothing() {
-        let missed = recording.missed;
-        limits.push(format!(
-            "not everything was seen: {} calls, {} files and {} refusals found no room",
-            missed.calls, missed.files, missed.refusals
-        ));
+        limits.push(recording.missed.words());
     }
     let nameless: BTreeSet<u32> =
         recording.calls.iter().filter(|call| call.syscall.is_none()).map(|call| call.number).collect();

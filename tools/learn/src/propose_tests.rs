@@ -4,7 +4,7 @@ use plim_seccomp::resolve::{Call, Facts, KernelVersion, resolve};
 use plim_seccomp::{Action, Errno, dialect, exact, presets};
 
 use super::*;
-use crate::recording::{ArgumentUse, DeviceUse, FileUse, Missed, Recorded, SocketUse};
+use crate::recording::{ArgumentUse, DeviceUse, FileUse, SocketUse};
 
 fn call(name: &str, args: &[(&str, u64, &str)]) -> CallUse {
     let told = telling::of(name);
@@ -27,18 +27,10 @@ fn call(name: &str, args: &[(&str, u64, &str)]) -> CallUse {
 fn recording(calls: Vec<CallUse>) -> Recording {
     Recording {
         format: "1.0".to_owned(),
-        workload: None,
-        recorded: Recorded::default(),
         granted: vec!["CAP_CHOWN".to_owned(), "CAP_NET_RAW".to_owned()],
         sees_capabilities: true,
         calls,
-        capabilities: Vec::new(),
-        files: Vec::new(),
-        devices: Vec::new(),
-        sockets: Vec::new(),
-        privileged_programs: Vec::new(),
-        refused: Vec::new(),
-        missed: Missed::default(),
+        ..Recording::default()
     }
 }
 

@@ -4,7 +4,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, FExit, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use plim_seccomp::{Arch, arguments, syscalls, telling};
-use plim_trace::tracer::{TracerError, step};
+use plim_trace::tracer::{self, TracerError, step};
 
 use crate::changes;
 use crate::event::Event;
@@ -126,43 +126,56 @@ impl Recorder {
     }
 
     /// Calls by number and telling arguments.
-    pub(crate) fn calls(&self) -> Vec<Call> {
-        let u32_at =
-            |key: &[u8], at: usize| u32::from_ne_bytes(key[at..at + 4].try_into().unwrap_or_default());
-        let u64_at =
-            |key: &[u8], at: usize| u64::from_ne_bytes(key[at..at + 8].try_into().unwrap_or_default());
-        self.calls
-            .iter()
-            .filter_map(Result::ok)
-            .map(|(key, count)| Call {
-                number: u32_at(&key, 0),
-                flags: u32_at(&key, 4),
-                args: [u64_at(&key, 8), u64_at(&key, 16)],
-                count,
-            })
-            .collect()
+    ///
+    /// # Errors
+    /// The table cannot be read: a part of it would pass for the whole.
+    pub(crate) fn calls(&self) -> Result<Vec<Call>, TracerError> {
+        let call = |(key, count): ([u8; 24], u64)| Call {
+            number: u32_at(&key, 0),
+            flags: u32_at(&key, 4),
+            args: [u64_at(&key, 8), u64_at(&key, 16)],
+            count,
+        };
+        self.calls.iter().map(|row| row.map(call).map_err(step("read the map calls"))).collect()
     }
 
     /// Capabilities by call.
-    pub(crate) fn capabilities(&self) -> Vec<Asked> {
-        let u32_at =
-            |key: &[u8], at: usize| u32::from_ne_bytes(key[at..at + 4].try_into().unwrap_or_default());
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub(crate) fn capabilities(&self) -> Result<Vec<Asked>, TracerError> {
+        let asked = |(key, count): ([u8; 16], u64)| Asked {
+            number: u32_at(&key, 0).cast_signed(),
+            flags: u32_at(&key, 4),
+            user_namespace: u32_at(&key, 8),
+            capability: u32_at(&key, 12),
+            count,
+        };
         self.capabilities
             .iter()
-            .filter_map(Result::ok)
-            .map(|(key, count)| Asked {
-                number: u32_at(&key, 0).cast_signed(),
-                flags: u32_at(&key, 4),
-                user_namespace: u32_at(&key, 8),
-                capability: u32_at(&key, 12),
-                count,
-            })
+            .map(|row| row.map(asked).map_err(step("read the map capabilities")))
             .collect()
     }
 
+    /// How many runs of the programs the kernel skipped; while they are attached.
+    pub(crate) fn skipped_runs(&self) -> u64 {
+        let programs = self.attached.iter().filter_map(|name| self.ebpf.program(name));
+        let fds = programs.filter_map(|program| match program {
+            Program::BtfTracePoint(program) => program.fd().ok(),
+            Program::FExit(program) => program.fd().ok(),
+            _ => None,
+        });
+        fds.map(tracer::skipped_runs).sum()
+    }
+
     /// What found no room in the maps, and in the ring.
-    pub(crate) fn lost(&self) -> [u64; 2] {
-        [0, 1].map(|row| self.lost.get(&row, 0).map(|counts| counts.iter().sum()).unwrap_or_default())
+    ///
+    /// # Errors
+    /// The counts cannot be read.
+    pub(crate) fn lost(&self) -> Result<[u64; 2], TracerError> {
+        let lost =
+            |row| self.lost.get(&row, 0).map(|counts| counts.iter().sum()).map_err(step("read the map lost"));
+        Ok([lost(0)?, lost(1)?])
     }
 }
 
@@ -186,6 +199,14 @@ fn fexit(ebpf: &mut Ebpf) -> Result<&mut FExit, TracerError> {
     ebpf.program_mut("capable_exit")
         .and_then(|program| program.try_into().ok())
         .ok_or_else(|| TracerError::Kernel("the object has no program capable_exit".to_owned()))
+}
+
+fn u32_at(key: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(key[at..at + 4].try_into().unwrap_or_default())
+}
+
+fn u64_at(key: &[u8], at: usize) -> u64 {
+    u64::from_ne_bytes(key[at..at + 8].try_into().unwrap_or_default())
 }
 
 /// Tells the programs which arguments count, and which calls change something.

@@ -199,12 +199,20 @@ pub struct Missed {
 impl Missed {
     /// Whether everything was seen.
     pub fn is_nothing(self) -> bool {
-        self.calls == 0 && self.files == 0 && self.refusals == 0
+        self == Missed::default()
+    }
+
+    /// What is to be said of it.
+    pub fn words(self) -> String {
+        format!(
+            "not everything was seen: {} calls, {} files and {} refusals found no room, and the kernel skipped {} runs of the programs",
+            self.calls, self.files, self.refusals, self.skipped_runs
+        )
     }
 }
 
 /// What one workload used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recording {
     /// `1.0`
     pub format: String,

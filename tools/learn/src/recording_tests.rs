@@ -27,18 +27,10 @@ fn call(name: &str, count: u64) -> CallUse {
 fn recording(calls: Vec<CallUse>) -> Recording {
     Recording {
         format: FORMAT.to_owned(),
-        workload: None,
-        recorded: Recorded::default(),
         granted: vec!["CAP_CHOWN".to_owned()],
         sees_capabilities: true,
         calls,
-        capabilities: Vec::new(),
-        files: Vec::new(),
-        devices: Vec::new(),
-        sockets: Vec::new(),
-        privileged_programs: Vec::new(),
-        refused: Vec::new(),
-        missed: Missed::default(),
+        ..Recording::default()
     }
 }
 

@@ -1,6 +1,5 @@
 //! A recorder and a tracer of refusals over one container, read by a thread of its own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -11,26 +10,15 @@ use plim_model::parse::status;
 use plim_model::{Capability, CapabilitySet};
 use plim_observe::Selected;
 use plim_seccomp::bpf::Program;
-use plim_seccomp::{Arch, SyscallNr, arguments, syscalls, telling};
 use plim_trace::tracer::Scope;
 use plim_trace::watch::Watch;
 
-use crate::changes;
-use crate::event::{Event, What, flag};
-use crate::recorder::{Recorder, argument_name};
-use crate::recording::{
-    ArgumentUse, CallUse, CapabilityUse, DeviceUse, FORMAT, FileUse, Missed, Recorded, Recording, Refused,
-    SocketUse, Workload, access, call_key, capability_key, device_key, join, refused_key, socket_key,
-};
+use crate::gather::{Gathered, calls, capabilities};
+use crate::recorder::Recorder;
+use crate::recording::{FORMAT, Missed, Recorded, Recording, Workload};
 
-/// Records read before the thread looks whether it is to end.
-const BATCH: usize = 4096;
 /// The longest time that an event waits to be read; the rings hold far more than comes in it.
 const PACE: Duration = Duration::from_millis(10);
-/// Files, devices and sockets that one recording holds; what a container makes beyond is counted as missed.
-const MOST_FILES: usize = 100_000;
-/// Refusals that are told apart.
-const MOST_REFUSED: usize = 10_000;
 
 /// The tracer, loaded before the container is made: then a kernel or a caller that cannot record costs nothing.
 #[derive(Debug)]
@@ -161,18 +149,6 @@ impl Session {
     }
 }
 
-/// What is gathered while it runs.
-#[derive(Default)]
-struct Gathered {
-    files: BTreeMap<String, FileUse>,
-    devices: Vec<DeviceUse>,
-    sockets: Vec<SocketUse>,
-    privileged: Vec<String>,
-    refused: BTreeMap<[String; 6], Refused>,
-    left_out: u64,
-    refusals_left_out: u64,
-}
-
 fn read(mut recorder: Recorder, mut watch: Watch, begun: &Begun, end: &AtomicBool) -> Result<Recording> {
     let mut gathered = Gathered::default();
     while !end.load(Ordering::Relaxed) {
@@ -181,10 +157,11 @@ fn read(mut recorder: Recorder, mut watch: Watch, begun: &Begun, end: &AtomicBoo
             std::thread::sleep(PACE);
         }
     }
+    let skipped_runs = recorder.skipped_runs();
     let missed = watch.detach();
     recorder.detach();
     while gathered.files(&mut recorder)? + gathered.refusals(&mut watch)? > 0 {}
-    let [calls_lost, files_lost] = recorder.lost();
+    let [calls_lost, files_lost] = recorder.lost()?;
     let mut granted: Vec<String> = names(begun.granted);
     granted.sort();
     gathered.privileged.sort();
@@ -195,8 +172,8 @@ fn read(mut recorder: Recorder, mut watch: Watch, begun: &Begun, end: &AtomicBoo
         recorded: begun.recorded.clone(),
         granted,
         sees_capabilities: recorder.sees_capabilities(),
-        calls: calls(&recorder),
-        capabilities: capabilities(&recorder, begun.user_namespace),
+        calls: calls(recorder.calls()?),
+        capabilities: capabilities(recorder.capabilities()?, begun.user_namespace),
         files: gathered.files.into_values().collect(),
         devices: gathered.devices,
         sockets: gathered.sockets,
@@ -206,193 +183,13 @@ fn read(mut recorder: Recorder, mut watch: Watch, begun: &Begun, end: &AtomicBoo
             calls: calls_lost,
             files: files_lost + gathered.left_out,
             refusals: missed.lost + gathered.refusals_left_out,
-            skipped_runs: missed.skipped_runs,
+            skipped_runs: missed.skipped_runs + skipped_runs,
         },
     })
 }
 
 fn names(set: CapabilitySet) -> Vec<String> {
     Capability::known().filter(|one| set.contains(*one)).map(|one| one.to_string()).collect()
-}
-
-fn arch_of(flags: u32, number: u32) -> Arch {
-    match (flags & flag::COMPAT != 0, number & plim_seccomp::arch::X32_SYSCALL_BIT) {
-        (true, _) => Arch::X86,
-        (false, 0) => Arch::X86_64,
-        (false, _) => Arch::X32,
-    }
-}
-
-fn calls(recorder: &Recorder) -> Vec<CallUse> {
-    let mut calls = Vec::new();
-    let counted = recorder.calls().into_iter().map(|call| {
-        let arch = arch_of(call.flags, call.number);
-        let name = syscalls::name(arch, SyscallNr(call.number));
-        let args = telling::of(name.unwrap_or_default()).iter().zip(call.args).map(|(told, value)| {
-            let set = arguments::argument(arch, name.unwrap_or_default(), told.index)
-                .and_then(|argument| argument.set)
-                .filter(|set| set.holds_on(arch));
-            ArgumentUse {
-                index: told.index,
-                name: argument_name(arch, name.unwrap_or_default(), told.index),
-                value: format!("{value:#x}"),
-                word: telling::word(set, value),
-            }
-        });
-        CallUse {
-            arch: arch.name().to_owned(),
-            syscall: name.map(str::to_owned),
-            number: call.number,
-            runtime: call.flags & flag::RUNTIME != 0,
-            args: args.collect(),
-            count: call.count,
-        }
-    });
-    join(&mut calls, counted.collect(), call_key, |one, other| one.count += other.count);
-    calls
-}
-
-fn capabilities(recorder: &Recorder, own: u32) -> Vec<CapabilityUse> {
-    let mut uses = Vec::new();
-    let asked = recorder.capabilities().into_iter().filter_map(|asked| {
-        let capability = Capability::from_number(u8::try_from(asked.capability).ok()?)?;
-        let number = u32::try_from(asked.number).ok();
-        let name = number.map_or("outside of a call".to_owned(), |number| {
-            let arch = arch_of(asked.flags, number);
-            syscalls::name(arch, SyscallNr(number)).map_or_else(|| number.to_string(), str::to_owned)
-        });
-        Some(CapabilityUse {
-            capability: capability.to_string(),
-            granted: asked.flags & flag::GRANTED != 0,
-            as_itself: asked.flags & flag::AS_ITSELF != 0,
-            own_namespace: asked.user_namespace == own,
-            calls: BTreeMap::from([(name, asked.count)]),
-        })
-    });
-    join(&mut uses, asked.collect(), capability_key, |one, other| {
-        for (name, count) in other.calls {
-            *one.calls.entry(name).or_default() += count;
-        }
-    });
-    uses
-}
-
-impl Gathered {
-    fn files(&mut self, recorder: &mut Recorder) -> Result<usize> {
-        let mut count = 0;
-        while count < BATCH
-            && let Some(event) = recorder.next()
-        {
-            count += 1;
-            self.take(event.context("a record in the ring has another size")?);
-        }
-        Ok(count)
-    }
-
-    fn refusals(&mut self, watch: &mut Watch) -> Result<usize> {
-        watch.drain(BATCH, |told| {
-            let refused = Refused { count: 1, denial: told.to_denial(false) };
-            let key = refused_key(&refused);
-            if let Some(known) = self.refused.get_mut(&key) {
-                known.count += 1;
-            } else if self.refused.len() < MOST_REFUSED {
-                self.refused.insert(key, refused);
-            } else {
-                self.refusals_left_out += 1;
-            }
-            Ok(())
-        })
-    }
-
-    fn take(&mut self, event: Event) {
-        if self.files.len() + self.devices.len() + self.sockets.len() >= MOST_FILES {
-            self.left_out += 1;
-            return;
-        }
-        let arch = arch_of(event.flags, event.number);
-        let syscall = syscalls::name(arch, SyscallNr(event.number)).unwrap_or_default();
-        match event.what {
-            What::Exec => self.privileged.push(plim_model::text::escape(&event.comm)),
-            What::Bind | What::Listen => self.socket(&event, syscall),
-            What::Open | What::Path | What::Descriptor => {
-                const S_IFMT: u32 = 0o170_000;
-                let kind = match event.mode & S_IFMT {
-                    0o020_000 => Some("c"),
-                    0o060_000 => Some("b"),
-                    _ => None,
-                };
-                match kind.filter(|_| event.what == What::Open) {
-                    Some(kind) => self.device(&event, kind),
-                    None => self.file(&event, syscall),
-                }
-            }
-        }
-    }
-
-    fn file(&mut self, event: &Event, syscall: &str) {
-        if event.path.is_empty() {
-            return;
-        }
-        let created = event.has(flag::CREATED) || changes::creates(syscall);
-        let file = self.files.entry(event.path.clone()).or_insert_with(|| FileUse {
-            path: event.path.clone(),
-            created,
-            calls: Vec::new(),
-            cut: event.has(flag::CUT),
-        });
-        if !file.calls.iter().any(|call| call == syscall) {
-            file.calls.push(syscall.to_owned());
-            file.calls.sort();
-        }
-    }
-
-    fn device(&mut self, event: &Event, kind: &str) {
-        // dev_t inside of the kernel: 12 bits and 20 bits (include/linux/kdev_t.h).
-        let device = DeviceUse {
-            path: event.path.clone(),
-            kind: kind.to_owned(),
-            major: event.device >> 20,
-            minor: event.device & 0xf_ffff,
-            access: access(event.has(flag::READ), event.has(flag::WRITE)),
-        };
-        join(&mut self.devices, vec![device], device_key, |one, other| {
-            let has = |letter| one.access.contains(letter) || other.access.contains(letter);
-            one.access = access(has('r'), has('w'));
-        });
-    }
-
-    fn socket(&mut self, event: &Event, syscall: &str) {
-        const AF_UNIX: u16 = 1;
-        const AF_INET: u16 = 2;
-        const AF_INET6: u16 = 10;
-        const SOCK_DGRAM: u16 = 2;
-        let word = |syscall: &str, index, value: u16| {
-            let set = arguments::argument(Arch::X86_64, syscall, index).and_then(|argument| argument.set);
-            telling::word(set, u64::from(value))
-        };
-        let address = match event.family {
-            AF_INET => {
-                let [a, b, c, d, ..] = event.address;
-                std::net::Ipv4Addr::new(a, b, c, d).to_string()
-            }
-            AF_INET6 => std::net::Ipv6Addr::from(event.address).to_string(),
-            AF_UNIX => event.path.clone(),
-            _ => String::new(),
-        };
-        if event.family == AF_UNIX && event.what == What::Bind {
-            self.file(event, syscall);
-        }
-        let is_inet = [AF_INET, AF_INET6].contains(&event.family);
-        let socket = SocketUse {
-            family: word("socket", 0, event.family),
-            r#type: plim_trace::decode::socket_type(u64::from(event.kind))
-                .unwrap_or_else(|| event.kind.to_string()),
-            address,
-            port: if is_inet { event.port } else { 0 },
-            listens: event.what == What::Listen || (is_inet && event.kind == SOCK_DGRAM),
-        };
-        join(&mut self.sockets, vec![socket], socket_key, |one, other| one.listens |= other.listens);
-    }
 }
 
 /// Checks before anything is made that recording is possible at all.

@@ -63,12 +63,8 @@ impl Learning {
         let mut recording = self.session.end(Some(self.workload)).context("--learn")?;
         // A made-up name says nothing, and differs from run to run.
         recording.recorded.name.clear();
-        let missed = recording.missed;
-        if !missed.is_nothing() {
-            crate::tell(&format!(
-                "--learn: {} calls, {} files and {} refusals found no room and are not recorded",
-                missed.calls, missed.files, missed.refusals
-            ));
+        if !recording.missed.is_nothing() {
+            crate::tell(&format!("--learn: {}", recording.missed.words()));
         }
         let text = serde_json::to_string_pretty(&recording).context("--learn")? + "\n";
         if self.path == Path::new("-") {

@@ -1,9 +1,10 @@
 //! The programs in the kernel: loaded, told what to look at, attached and detached in the order that keeps them exact.
 
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::Program;
+use aya::programs::{Program, ProgramFd};
 use aya::{Btf, Ebpf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plim_model::Capability;
@@ -269,7 +270,6 @@ impl Tracer {
 
     /// Waits for events, `timeout` at most.
     pub fn wait(&self, timeout: Duration) {
-        use std::os::fd::AsFd;
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
         // An interrupted wait is a short one.
@@ -294,16 +294,18 @@ impl Tracer {
                 Program::FExit(program) => program.fd().ok(),
                 _ => None,
             })
-            .map(|fd| {
-                use std::os::fd::{AsFd, AsRawFd};
-                let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
-                let text = std::fs::read_to_string(path).unwrap_or_default();
-                let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
-                line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default()
-            })
+            .map(skipped_runs)
             .sum();
         Missed { lost, skipped_runs, filters_alone: self.scope == Scope::Filters }
     }
+}
+
+/// How many runs of a program the kernel skipped because one was running on the processor (bpf(2) fdinfo, `recursion_misses`).
+pub fn skipped_runs(program: &ProgramFd) -> u64 {
+    let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
 }
 
 impl Drop for Tracer {

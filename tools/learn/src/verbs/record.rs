@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         let recording = input::recordings(std::slice::from_ref(&path))?;
         crate::note(args.quiet, &summary(&recording, &path))?;
         if !recording.missed.is_nothing() {
-            crate::note(false, "not everything was seen: see \"missed\" in the recording")?;
+            crate::note(false, &recording.missed.words())?;
             return Ok(if status == exit::CLEAN { exit::UNOBSERVABLE } else { status });
         }
     }

@@ -1,6 +1,7 @@
 //! Which rule of the engine's own `linux.seccomp` decided, and the rule that would allow a call.
 
-use plim_seccomp::{Action, Arch, arguments, constants};
+use plim_seccomp::telling::{self, How};
+use plim_seccomp::{Action, Arch, arguments};
 use serde_json::{Value, json};
 
 /// Where a decision stands in an OCI `linux.seccomp`.
@@ -76,50 +77,31 @@ fn holds(rule: &Value, args: &[u64; 6]) -> Option<bool> {
     })
 }
 
-/// Arguments that tell what a call is about: only these are put into a rule that allows it.
-const TELLING: [(&str, u64); 16] = [
-    ("socket", 0),
-    ("socketpair", 0),
-    ("personality", 0),
-    ("prctl", 0),
-    ("arch_prctl", 0),
-    ("ioctl", 1),
-    ("fcntl", 1),
-    ("fcntl64", 1),
-    ("ptrace", 0),
-    ("bpf", 0),
-    ("keyctl", 0),
-    ("seccomp", 0),
-    ("reboot", 2),
-    ("quotactl", 0),
-    ("unshare", 0),
-    ("clone", 0),
-];
-
-/// The rule that allows this call and no more of it than has to be, in OCI's and Docker's form, and what its condition says.
+/// The rule that allows this call and no more of it than has to be, in OCI's and Docker's form, and what its conditions say.
 pub fn allowing(arch: Arch, syscall: &str, args: &[u64; 6]) -> (Value, Option<String>) {
-    let telling = TELLING.iter().find(|(name, _)| *name == syscall).map(|(_, index)| *index);
-    let argument = telling
-        .and_then(|index| u8::try_from(index).ok())
-        .and_then(|index| Some((index, arguments::argument(arch, syscall, index)?)));
-    let Some((index, argument)) = argument else {
-        return (json!({"names": [syscall], "action": "SCMP_ACT_ALLOW"}), None);
-    };
-    let value = args[usize::from(index)] & argument.width.mask(arch.has_narrow_arguments());
-    let word = argument
-        .set
-        .filter(|set| set.holds_on(arch))
-        .and_then(|set| constants::name(set, value))
-        .unwrap_or_else(|| constants::plain(value));
-    // Of a 32-bit argument the kernel reads the low half: the condition looks at no more.
-    let mask = argument.width.mask(false);
-    let condition = if mask == u64::MAX {
-        json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"})
-    } else {
-        json!({"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"})
-    };
-    let rule = json!({"names": [syscall], "action": "SCMP_ACT_ALLOW", "args": [condition]});
-    (rule, Some(format!("{} == {word}", argument.name)))
+    let told = telling::of(syscall).iter().filter_map(|told| {
+        let argument = arguments::argument(arch, syscall, told.index)?;
+        // Of a 32-bit argument the kernel reads the low half: the condition looks at no more. Flags are those of this call.
+        let mask = match told.how {
+            How::Value(mask) => mask,
+            How::Bits(_) => argument.width.mask(false),
+        };
+        let value = args[usize::from(told.index)] & mask & argument.width.mask(arch.has_narrow_arguments());
+        let word = telling::word(argument.set.filter(|set| set.holds_on(arch)), value);
+        let condition = if mask == u64::MAX {
+            json!({"index": told.index, "value": value, "op": "SCMP_CMP_EQ"})
+        } else {
+            json!({"index": told.index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"})
+        };
+        Some((condition, format!("{} == {word}", argument.name)))
+    });
+    let (conditions, words): (Vec<Value>, Vec<String>) = told.unzip();
+    let mut rule = json!({"names": [syscall], "action": "SCMP_ACT_ALLOW"});
+    if conditions.is_empty() {
+        return (rule, None);
+    }
+    rule["args"] = conditions.into();
+    (rule, Some(words.join(" and ")))
 }
 
 #[cfg(test)]
@@ -156,11 +138,12 @@ mod tests {
     #[test]
     fn allows_no_more_than_the_call() {
         let (rule, words) = allowing(Arch::X86_64, "socket", &[17, 3, 0x300, 0, 0, 0]);
-        assert_eq!(words.as_deref(), Some("family == AF_PACKET"));
+        assert_eq!(words.as_deref(), Some("family == AF_PACKET and type == SOCK_RAW"));
         assert_eq!(
             rule,
             json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW",
-                "args": [{"index": 0, "value": 0xffff_ffff_u32, "valueTwo": 17, "op": "SCMP_CMP_MASKED_EQ"}]})
+                "args": [{"index": 0, "value": 0xffff_ffff_u32, "valueTwo": 17, "op": "SCMP_CMP_MASKED_EQ"},
+                    {"index": 1, "value": 0xf, "valueTwo": 3, "op": "SCMP_CMP_MASKED_EQ"}]})
         );
         let (rule, words) = allowing(Arch::X86_64, "mount", &[0; 6]);
         assert_eq!((rule["args"].is_null(), words), (true, None));

@@ -120,8 +120,14 @@ fn sarif_is_within_what_is_shown() {
     assert!(note.starts_with("1001 more results"));
 }
 
+struct Element {
+    parent: String,
+    name: String,
+    attributes: std::collections::BTreeMap<String, String>,
+}
+
 /// The elements of an XML text in order, checked for nesting; attributes must be unique and quoted.
-fn elements(xml: &str) -> Vec<(String, std::collections::BTreeMap<String, String>)> {
+fn elements(xml: &str) -> Vec<Element> {
     let mut open: Vec<String> = Vec::new();
     let mut found = Vec::new();
     let mut rest = xml.strip_prefix("<?xml version=\"1.0\" encoding=\"UTF-8\"?>").expect("declaration");
@@ -131,6 +137,9 @@ fn elements(xml: &str) -> Vec<(String, std::collections::BTreeMap<String, String
             !between.contains('>') && between.matches('&').count() == between.matches(';').count(),
             "{between}"
         );
+        // Text stands in these alone.
+        let mixed = open.last().is_some_and(|name| ["failure", "error", "skipped"].contains(&name.as_str()));
+        assert!(mixed || between.trim().is_empty(), "{between} in {open:?}");
         let end = rest[start..].find('>').expect("closed") + start;
         let inside = &rest[start + 1..end];
         rest = &rest[end + 1..];
@@ -140,14 +149,15 @@ fn elements(xml: &str) -> Vec<(String, std::collections::BTreeMap<String, String
         }
         let alone = inside.ends_with('/');
         let inside = inside.trim_end_matches('/');
-        let (name, mut attributes) = inside.split_once(' ').unwrap_or((inside, ""));
-        let mut map = std::collections::BTreeMap::new();
-        while let Some((key, tail)) = attributes.split_once("=\"") {
+        let (name, mut rest_of) = inside.split_once(' ').unwrap_or((inside, ""));
+        let mut attributes = std::collections::BTreeMap::new();
+        while let Some((key, tail)) = rest_of.split_once("=\"") {
             let (value, tail) = tail.split_once('"').expect("quoted");
-            assert!(map.insert(key.trim().to_owned(), value.to_owned()).is_none(), "{key} twice");
-            attributes = tail;
+            assert!(attributes.insert(key.trim().to_owned(), value.to_owned()).is_none(), "{key} twice");
+            rest_of = tail;
         }
-        found.push((name.to_owned(), map));
+        let parent = open.last().cloned().unwrap_or_default();
+        found.push(Element { parent, name: name.to_owned(), attributes });
         if !alone {
             open.push(name.to_owned());
         }
@@ -156,15 +166,47 @@ fn elements(xml: &str) -> Vec<(String, std::collections::BTreeMap<String, String
     found
 }
 
-#[test]
-fn junit_is_what_readers_expect() {
-    let xml = junit(&sample());
+/// Element, its parents, attributes that must be there, attributes that may.
+type Allowed = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+/// What `junit-10.xsd` lets stand where.
+const JUNIT: [Allowed; 6] = [
+    ("testsuites", &[""], &[], &["name", "time", "tests", "failures", "errors"]),
+    (
+        "testsuite",
+        &["testsuites", "testsuite"],
+        &["name", "tests", "failures", "errors"],
+        &["group", "time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url"],
+    ),
+    ("testcase", &["testsuite"], &["name"], &["time", "classname", "group"]),
+    ("failure", &["testcase"], &[], &["type", "message"]),
+    ("error", &["testcase"], &[], &["type", "message"]),
+    ("skipped", &["testcase"], &[], &["type", "message"]),
+];
+
+fn assert_junit(xml: &str) -> Vec<Element> {
     assert!(
         xml.chars().all(|letter| letter == '\n' || (letter >= ' ' && letter != '\u{202e}')),
         "legal in XML 1.0"
     );
-    let elements = elements(&xml);
-    let names = |name: &str| elements.iter().filter(|(found, _)| found == name).count();
+    let elements = elements(xml);
+    for Element { parent, name, attributes } in &elements {
+        let known = JUNIT.iter().find(|(known, ..)| known == name);
+        let (_, parents, required, optional) = known.unwrap_or_else(|| panic!("<{name}>"));
+        assert!(parents.contains(&parent.as_str()), "<{name}> in <{parent}>");
+        assert!(required.iter().all(|key| attributes.contains_key(*key)), "<{name}> {attributes:?}");
+        for key in attributes.keys() {
+            assert!(required.iter().chain(*optional).any(|known| known == key), "<{name} {key}>");
+        }
+    }
+    elements
+}
+
+#[test]
+fn junit_is_what_readers_expect() {
+    let xml = junit(&sample());
+    let elements = assert_junit(&xml);
+    let names = |name: &str| elements.iter().filter(|element| element.name == name).count();
     let counts = (
         names("testsuites"),
         names("testsuite"),
@@ -174,18 +216,15 @@ fn junit_is_what_readers_expect() {
         names("skipped"),
     );
     assert_eq!(counts, (1, 1, 5, 2, 1, 1));
-    for (name, attributes) in &elements {
-        match name.as_str() {
-            "testsuite" | "testsuites" => {
-                for key in ["name", "tests", "failures", "errors", "skipped"] {
-                    assert!(attributes.contains_key(key), "{name} {key}");
-                }
-                assert_eq!(attributes["tests"], "5");
-            }
-            "testcase" => assert!(attributes.contains_key("name") && attributes.contains_key("classname")),
-            _ => assert!(attributes.contains_key("message")),
-        }
-    }
+    let suite = &elements[1].attributes;
+    let numbers = ["tests", "failures", "errors", "skipped"].map(|key| suite[key].as_str());
+    assert_eq!(numbers, ["5", "2", "1", "1"]);
+    assert!(elements.iter().filter(|e| e.parent == "testcase").all(|e| e.attributes.contains_key("message")));
+    // Where it is written: in the failure's text, and on the suite where all of it is one file's.
+    assert!(xml.contains(">deploy/a b.yaml:3\na ]]&gt; b\n") && !suite.contains_key("file"), "{xml}");
+    let of = |file| vec![finding("A-1", Severity::Low, Outcome::Fail, Some((file, 3))); 2];
+    let xml = junit(&Findings::new(1, of("a&b.yaml"), vec![]));
+    assert!(assert_junit(&xml)[1].attributes["file"] == "a&amp;b.yaml", "{xml}");
 }
 
 #[test]

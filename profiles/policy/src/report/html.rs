@@ -5,7 +5,7 @@ use crate::finding::{Findings, Outcome};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1b1f24;background:#fff}\
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.5rem;border-bottom:1px solid #d0d7de}\
-code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}.critical,.high{color:#a40e26;font-weight:600}.medium,.not-observable{color:#7d4e00;font-weight:600}\
+code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}td:nth-child(-n+2){white-space:nowrap;width:1%}.critical,.high{color:#a40e26;font-weight:600}.medium,.not-observable{color:#7d4e00;font-weight:600}\
 .low,.ignored{color:#57606a}ul{margin:.25rem 0;padding-left:1.2rem}.remedy{color:#57606a}\
 @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}th,td{border-color:#30363d}.critical,.high{color:#ff7b72}.medium,.not-observable{color:#d29922}.low,.ignored,.remedy{color:#8b949e}}";
 

@@ -186,12 +186,12 @@ fn declared_check<'a>(
         let of = if many { format!("container {}: ", container.name) } else { String::new() };
         answers.push(match check {
             Check::Assert(expression) => {
-                let Some((_, context)) = prepared.containers.get(index) else { continue };
+                let Some((json, context)) = prepared.containers.get(index) else { continue };
                 match expression.evaluate(context, &[], prepared.largest) {
                     crate::rules::Evaluated::Known(true) => Answer::Holds,
                     crate::rules::Evaluated::Known(false) => {
                         let facts =
-                            expression.container_facts(workload, container, context, prepared.largest);
+                            expression.container_facts(&prepared.workload, json, context, prepared.largest);
                         Answer::Broken(facts.into_iter().map(|fact| format!("{of}{fact}")).collect())
                     }
                     crate::rules::Evaluated::Unknown(why) => {

@@ -12,7 +12,7 @@ use crate::rules::{Check, Rule};
 
 thread_local! {
     /// CEL's own functions: made once, since every context needs the same.
-    static ENVIRONMENT: Arc<cel::Env> = Arc::new(cel::Env::stdlib());
+    static ENVIRONMENT: Arc<cel::Env> = Arc::new(crate::rules::environment());
 }
 
 fn context() -> Context<'static, 'static> {
@@ -25,55 +25,66 @@ pub(super) struct Sections {
     snapshot: Option<BTreeSet<String>>,
     /// Whether any looks at a declaration.
     declared: bool,
+    /// Whether any looks at more of it than one container.
+    workload: bool,
 }
 
 pub(super) fn sections(rules: &[Rule]) -> Sections {
     let mut all = BTreeSet::new();
-    let mut declared = false;
+    let (mut declared, mut workload) = (false, false);
     for check in rules.iter().flat_map(|rule| rule.live.iter().chain(&rule.declared)) {
         let Check::Assert(expression) = check else { continue };
         // One that names nothing is evaluated too.
         declared |=
             !expression.names("snapshot") || expression.names("container") || expression.names("workload");
+        workload |= expression.names("workload");
         if expression.names("snapshot") {
             match expression.sections("snapshot") {
                 Some(sections) => all.extend(sections.into_iter().map(str::to_owned)),
-                None => return Sections { snapshot: None, declared: true },
+                None => return Sections { snapshot: None, declared: true, workload: true },
             }
         }
     }
-    Sections { snapshot: Some(all), declared }
+    Sections { snapshot: Some(all), declared, workload }
 }
 
 /// Facts that are not known: path from the variable, and why.
 pub(super) type Unknown = Vec<(Vec<String>, String)>;
 
-/// One target made ready: a context for what is live, and one per declared container.
+/// One target made ready: a context for what is live, and one per declared container with its JSON form.
 pub(super) struct Prepared {
     pub(super) live: Option<(Context<'static, 'static>, Unknown)>,
-    pub(super) containers: Vec<(String, Context<'static, 'static>)>,
+    pub(super) containers: Vec<(Json, Context<'static, 'static>)>,
+    /// The JSON form of the whole declaration, where an expression looks at it.
+    pub(super) workload: Json,
     pub(super) largest: usize,
 }
 
 impl Prepared {
     pub(super) fn of(subject: &Subject, sections: &Sections) -> Prepared {
         let mut largest = 1;
-        let mut workload_value = None;
-        let mut containers = Vec::new();
         let workload = subject.workload.as_ref().filter(|_| sections.declared);
-        if let Some(workload) = workload {
-            // Serialising plain data cannot fail.
-            let json = serde_json::to_value(workload).unwrap_or(Json::Null);
-            let value = convert(&json, &mut largest);
-            for (index, container) in workload.containers.iter().enumerate() {
-                let own = convert(&json["containers"][index], &mut largest);
-                let mut context = context();
-                context.add_variable_from_value("workload", value.clone());
-                context.add_variable_from_value("container", own);
-                containers.push((container.name.clone(), context));
+        // Serialising plain data cannot fail.
+        let json = |value: Result<Json, serde_json::Error>| value.unwrap_or(Json::Null);
+        let whole = workload.filter(|_| sections.workload).map(|workload| {
+            let json = json(serde_json::to_value(workload));
+            (convert(&json, &mut largest), json)
+        });
+        let containers = workload.map(|workload| workload.containers.as_slice()).unwrap_or_default();
+        let containers: Vec<(Json, Value)> = containers
+            .iter()
+            .map(|container| {
+                let json = json(serde_json::to_value(container));
+                let value = convert(&json, &mut largest);
+                (json, value)
+            })
+            .collect();
+        let declare = |context: &mut Context<'static, 'static>, container: Value| {
+            if let Some((whole, _)) = &whole {
+                context.add_variable_from_value("workload", whole.clone());
             }
-            workload_value = Some((value, convert(&json["containers"][0], &mut largest)));
-        }
+            context.add_variable_from_value("container", container);
+        };
         let live = subject.snapshot.as_ref().map(|_| {
             let mut unknown: Unknown = Vec::new();
             for entry in subject.snapshot_json["unknown"].as_array().into_iter().flatten() {
@@ -94,13 +105,21 @@ impl Prepared {
             }
             let mut context = context();
             context.add_variable_from_value("snapshot", value);
-            if let Some((workload, container)) = workload_value {
-                context.add_variable_from_value("workload", workload);
-                context.add_variable_from_value("container", container);
+            if workload.is_some() {
+                // What runs is one container.
+                let only = containers.first().map_or(Value::Null, |(_, value)| value.clone());
+                declare(&mut context, only);
             }
             (context, unknown)
         });
-        Prepared { live, containers, largest }
+        let contexts = containers.into_iter().map(|(json, container)| {
+            let mut context = context();
+            declare(&mut context, container);
+            (json, context)
+        });
+        let containers = contexts.collect();
+        let workload = whole.map_or(Json::Null, |(_, json)| json);
+        Prepared { live, containers, workload, largest }
     }
 }
 

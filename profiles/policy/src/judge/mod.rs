@@ -113,7 +113,9 @@ pub fn judge<'a>(set: &'a PolicySet, subjects: &'a [Subject], options: &'a Optio
     let threads = options.threads.clamp(1, subjects.len().max(1));
     let share = subjects.len().div_ceil(threads).max(1);
     let one = |subjects: &'a [Subject]| -> (Vec<Finding>, Vec<NotApplicable>) {
-        let (mut findings, mut not_applicable) = (Vec::new(), Vec::new());
+        // Millions of findings are not moved while they are found.
+        let mut findings = Vec::with_capacity(subjects.len() * set.rules.len());
+        let mut not_applicable = Vec::new();
         for subject in subjects {
             self::subject(set, subject, &sections, &meanings, &mut findings, &mut not_applicable);
         }
@@ -131,7 +133,8 @@ pub fn judge<'a>(set: &'a PolicySet, subjects: &'a [Subject], options: &'a Optio
                 .collect()
         })
     };
-    let (mut findings, mut not_applicable) = (Vec::new(), Vec::new());
+    let mut parts = parts.into_iter();
+    let (mut findings, mut not_applicable) = parts.next().unwrap_or_default();
     for (more, elsewhere) in parts {
         findings.extend(more);
         not_applicable.extend(elsewhere);

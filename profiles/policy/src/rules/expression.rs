@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::{Context, Program, Value};
 
 use super::culprits::{self, Culprits};
+use super::pattern;
 
 /// Bytes of one expression.
 const LONGEST: usize = 4096;
@@ -189,19 +190,14 @@ impl Expression {
     /// The same of a declared container.
     pub(crate) fn container_facts(
         &self,
-        workload: &crate::declared::Workload,
-        container: &crate::declared::Container,
+        workload: &serde_json::Value,
+        container: &serde_json::Value,
         context: &Context<'_, '_>,
         largest: usize,
     ) -> Vec<String> {
-        // Serialising plain data cannot fail.
-        let value = |value: Result<serde_json::Value, serde_json::Error>| value.unwrap_or_default();
-        let container = value(serde_json::to_value(container));
-        let whole =
-            if self.names("workload") { value(serde_json::to_value(workload)) } else { Default::default() };
         self.told(context, largest, |path| match path[0].as_str() {
-            "container" => find(&container, &path[1..]),
-            "workload" => find(&whole, &path[1..]),
+            "container" => find(container, &path[1..]),
+            "workload" => find(workload, &path[1..]),
             _ => None,
         })
     }
@@ -409,13 +405,10 @@ impl Walk {
         match name {
             "_+_" | "_*_" if loops > 0 => Err("no + or * inside of all, exists, map or filter".to_owned()),
             "_[?_]" | "_?._" => Err("no optional access; ask with has()".to_owned()),
-            "matches" => {
-                let pattern = arguments.last().map(|argument| &argument.expr);
-                match pattern {
-                    Some(Expr::Literal(_)) => Ok(()),
-                    _ => Err("matches: expected the pattern as plain text".to_owned()),
-                }
-            }
+            "matches" => match arguments.last().map(|argument| &argument.expr) {
+                Some(Expr::Literal(LiteralValue::String(text))) => pattern::check(text.inner()),
+                _ => Err("matches: expected the pattern as plain text".to_owned()),
+            },
             _ if operator || FUNCTIONS.contains(&name) => Ok(()),
             _ => {
                 let hint = crate::spelling::hint(name, FUNCTIONS);
@@ -450,7 +443,7 @@ fn chain(node: &IdedExpr) -> Option<(&str, Vec<String>, bool)> {
                 at = &select.operand;
             }
             Expr::Call(call) if call.func_name == "_[_]" && call.args.len() == 2 => {
-                let Expr::Literal(cel::common::ast::LiteralValue::String(key)) = &call.args[1].expr else {
+                let Expr::Literal(LiteralValue::String(key)) = &call.args[1].expr else {
                     return None;
                 };
                 path.push(key.inner().to_owned());

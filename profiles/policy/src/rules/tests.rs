@@ -63,6 +63,10 @@ fn errors_have_line_column_and_the_nearest_word() {
         ),
         ("    assert: |\n      true &&\n      snapshot..x\n", "line 10, column 1: assert: not CEL"),
         ("    assert: snapshot.user.frobnicate()\n", "unknown method \"frobnicate\""),
+        (
+            "    assert: container.image.matches(\"(web\")\n",
+            "line 8, column 13: assert: matches: \"(web\" is no pattern: unclosed group",
+        ),
         ("", "line 4, column 5: rule A: nothing to check"),
         (
             "    capabilities: {at_most: [NET_RAWW]}\n",

@@ -4,10 +4,14 @@
 use plim_model::{Capability, CapabilitySet};
 use plim_seccomp::bpf::{Insn, Program, code::*};
 use plim_seccomp::compile::compile;
+use plim_seccomp::decompile::decompile;
 use plim_seccomp::diagram::Store;
+use plim_seccomp::dialect::{self, Written};
+use plim_seccomp::installed::{Engine, Vintage, install};
 use plim_seccomp::interpret::{self, SeccompData};
+use plim_seccomp::lint::lint_profile;
 use plim_seccomp::resolve::{Facts, KernelVersion, UnknownNames, resolve};
-use plim_seccomp::{Arch, dialect, disasm, exact};
+use plim_seccomp::{Arch, SyscallNr, disasm, exact, syscalls};
 
 /// Small, so that an input which needs more ends soon with "undecided".
 const BUDGET: usize = 20_000;
@@ -21,6 +25,7 @@ pub(crate) fn json(bytes: &[u8]) {
     {
         let mut facts = Facts::new(arch, caps, KernelVersion { major: 6, minor: 1 });
         facts.unknown_names = UnknownNames::Skip;
+        as_installed(&written, &facts);
         let Ok(Some(resolved)) = resolve(&written, &facts) else { continue };
         let mut store = Store::with_budget(BUDGET);
         let Ok(rules) = store.of_resolved(&resolved) else { continue };
@@ -33,6 +38,26 @@ pub(crate) fn json(bytes: &[u8]) {
         let again = dialect::parse(oci.as_bytes());
         assert!(again.is_ok(), "OCI's form of a profile is a profile: {oci}");
     }
+}
+
+/// The same as engines install it: what libseccomp makes of the rules has the meaning that its diagram has.
+fn as_installed(written: &Written, facts: &Facts) {
+    let old = Vintage::V2_5_4;
+    for (engine, vintage) in
+        [(Engine::Docker, Vintage::newest()), (Engine::Crun, old), (Engine::Containerd, old)]
+    {
+        let Ok(installed) = install(written, facts, engine, vintage) else { continue };
+        let mut store = Store::with_budget(BUDGET);
+        let Ok(diagram) = store.of_installed(&installed) else { continue };
+        let named = written.rules.iter().flat_map(|rule| &rule.names);
+        for name in named.take(64) {
+            let SyscallNr(nr) = syscalls::number(facts.arch, name).unwrap_or(SyscallNr(0));
+            let value = u64::from(nr).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let data = SeccompData { nr, arch: facts.arch.audit_token(), args: [value; 6], ip: 0 };
+            assert_eq!(store.decide(diagram, &data), installed.decide(&data), "{data:x?}");
+        }
+    }
+    lint_profile(written, facts, Some(old));
 }
 
 /// A raw dump.
@@ -99,6 +124,18 @@ fn decided(program: &Program, bytes: &[u8]) {
         let (args, ip) = (std::array::from_fn(|_| wide()), wide());
         let call = SeccompData { nr: word(), arch: word(), ip, args };
         assert_eq!(store.decide(diagram, &call), interpret::run(program, &call), "{call:x?}");
+    }
+    if let Ok(back) = decompile(&mut store, diagram, None)
+        && back.is_exact()
+    {
+        let profile = dialect::parse(back.profile.to_string().as_bytes()).expect("a profile");
+        let resolved = resolve(&profile, &back.facts()).expect("a profile that can be resolved");
+        let again = match resolved {
+            Some(resolved) => store.of_resolved(&resolved),
+            None => store.of_stack(&[]),
+        };
+        // Undecided where the budget is spent by now.
+        assert!(again.is_ok_and(|again| again == diagram) || store.nodes() > BUDGET / 2, "{}", back.profile);
     }
     let Ok(allow) = store.of_stack(&[]) else { return };
     if let Ok(changes) = exact::diff(&mut store, allow, diagram, true) {

@@ -239,7 +239,8 @@ impl Meaning {
         let resolved = match self {
             Meaning::Rules(resolved) => resolved,
             Meaning::Installed(installed) => {
-                return installed.changes().map(|note| format!("{name}: {note}")).collect();
+                let words = installed.changes_in_words();
+                return words.into_iter().map(|words| format!("{name}: {words}")).collect();
             }
             Meaning::Stack(_) => return Vec::new(),
         };

@@ -23,7 +23,7 @@ impl Pair {
     pub(crate) fn gather(a: &str, b: &str, facts: &FactArgs, quiet: bool) -> anyhow::Result<Pair> {
         anyhow::ensure!(a != "-" || b != "-", "both targets are -, but stdin can be read once");
         let sides = [seccomp_side::gather(a)?, seccomp_side::gather(b)?];
-        Ok(Pair { sides, facts: facts.gather()?, quiet })
+        Ok(Pair { sides, facts: facts.gather_reading()?, quiet })
     }
 
     /// Parses both and finds out what they mean, with notes on stderr. A profile is resolved for the bounding set of a live target on
@@ -32,8 +32,15 @@ impl Pair {
         let sides = [self.sides[0].side()?, self.sides[1].side()?];
         let reading = self.facts.reading(sides[0].bounding.or(sides[1].bounding));
         let meanings = [sides[0].meaning(&reading)?, sides[1].meaning(&reading)?];
-        for (side, meaning) in sides.iter().zip(&meanings).filter(|_| !self.quiet) {
-            crate::notes(&meaning.notes(&side.name))?;
+        if !self.quiet {
+            let mut notes: Vec<String> = Vec::new();
+            for (side, meaning) in sides.iter().zip(&meanings) {
+                // One profile on both sides is spoken of once.
+                let new = |note: &String| !notes.contains(note);
+                let new: Vec<String> = meaning.notes(&side.name).into_iter().filter(new).collect();
+                notes.extend(new);
+            }
+            crate::notes(&notes)?;
         }
         Ok((sides.map(|side| side.name), meanings))
     }

@@ -112,6 +112,11 @@ impl Database {
             .min()
     }
 
+    /// Whether a rule without conditions decides the call.
+    pub(super) fn is_unconditional(&self, key: &Key) -> bool {
+        matches!(self.calls.get(key), Some(Call::Always(..)))
+    }
+
     /// The numbers whose conditional rules have more than one action, so that their order may count.
     pub(super) fn mixed(&self) -> impl Iterator<Item = SyscallNr> {
         self.calls.iter().filter_map(|(key, call)| match (key, call) {

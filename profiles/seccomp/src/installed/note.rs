@@ -168,8 +168,8 @@ impl std::fmt::Display for Change {
             }
             Change::SameAsDefault => f.write_str("has the default action and is left out"),
             Change::UnknownName { name, known_later } => {
-                let later = if *known_later { ", later ones do" } else { "" };
-                write!(f, "{name:?} is passed over: this libseccomp does not know it{later}")
+                let later = if *known_later { " (not to later ones)" } else { "" };
+                write!(f, "passed over as unknown to this libseccomp{later}: {name}")
             }
             Change::NoSuchCall { name, nearest } => {
                 write!(f, "{name:?} is passed over: there is no such call")?;
@@ -190,7 +190,7 @@ impl std::fmt::Display for Change {
             }
             Change::Multiplexed { name, through, arch, first_condition_lost } => {
                 let lost = if *first_condition_lost { ", whatever its first argument" } else { "" };
-                write!(f, "{name} is ruled in {through} too{lost} ({arch})")
+                write!(f, "ruled in {through} too{lost} ({arch}): {name}")
             }
             Change::Narrowed { condition, arch } => {
                 write!(f, "{condition} is cut to 32 bits ({arch})")
@@ -198,7 +198,7 @@ impl std::fmt::Display for Change {
             Change::OrderedByShape { name, arch } => {
                 write!(
                     f,
-                    "{name}: among rules that hold together the shape of their conditions decides ({arch})"
+                    "among rules that hold together the shape of their conditions decides ({arch}): {name}"
                 )
             }
             Change::RulesLost { arch } => write!(

@@ -22,10 +22,11 @@ pub struct FactArgs {
     kernel: Option<KernelVersion>,
     /// Read profiles as this program installs them: written (as they say), runc, runc@1.1, crun, youki, docker,
     /// docker@20.10, podman, containerd; with another runtime than the engine's usual one: containerd/runc@1.1,
-    /// podman/runc, docker/crun [default: written]
+    /// podman/runc, docker/crun. Compared with the programs themselves: runc 1.1, crun, docker@20.10, podman and
+    /// containerd; of youki, runc 1.2 and newer Docker it is known from their sources alone [default: written]
     #[arg(long = "as", value_name = "ENGINE")]
     engine: Option<Engine>,
-    /// The libseccomp that it is built with: 2.5.4 [default: the newest known]
+    /// The libseccomp that --as is built with: 2.5.4 [default: the newest known]
     #[arg(long, value_name = "VERSION")]
     libseccomp: Option<Vintage>,
     /// Pass over system call names that no architecture has, as engines do, and say which on stderr
@@ -92,6 +93,19 @@ impl FactArgs {
             libseccomp: self.libseccomp,
             skip_unknown_names: self.skip_unknown_names,
         })
+    }
+
+    /// The same where profiles are read as [`Gathered::reading`] says, and a libseccomp counts for what an engine installs alone.
+    ///
+    /// # Errors
+    /// As [`FactArgs::gather`], and a libseccomp without an engine.
+    pub fn gather_reading(&self) -> anyhow::Result<Gathered> {
+        let installs = self.engine.is_some_and(|engine| engine != Engine::Written);
+        anyhow::ensure!(
+            installs || self.libseccomp.is_none(),
+            "--libseccomp changes what an engine installs: name one with --as (runc, crun, docker, podman, …)"
+        );
+        self.gather()
     }
 
     /// The facts, where `live` is the bounding set of a live target on the other side.

@@ -89,7 +89,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
     let asked: Option<AreaSet> = (!args.only.is_empty()).then(|| args.only.iter().copied().collect());
     let areas = asked.clone().unwrap_or_else(AreaSet::all);
     let (a, b) = (Gathered::read(&args.a, &areas)?, Gathered::read(&args.b, &areas)?);
-    let facts = args.facts.gather()?;
+    let facts = args.facts.gather_reading()?;
     let (out, style) = (args.output.destination()?, args.output.style());
     args.confine.enter(Phase::writing_to(&out))?;
 

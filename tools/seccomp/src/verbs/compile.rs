@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         "a filter is binary and stdout is a terminal: name a file with -o, or --format disasm"
     );
     let gathered = seccomp_side::gather(&args.profile)?;
-    let facts = args.facts.gather()?;
+    let facts = args.facts.gather_reading()?;
     let out = match &args.output {
         Some(path) => Destination::file(path)?,
         None => Destination::stdout(),

@@ -62,6 +62,10 @@ enum Format {
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let gathered = seccomp_side::gather(&args.profile)?;
     let facts = args.facts.gather()?;
+    ensure!(
+        facts.engine().is_none() && facts.libseccomp().is_none(),
+        "convert writes what the profile says; what an engine installs of it writes `decompile PROFILE --as ENGINE`"
+    );
     let out = match &args.output {
         Some(path) => Destination::file(path)?,
         None => Destination::stdout(),

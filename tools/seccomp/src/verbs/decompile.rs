@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let gathered = seccomp_side::gather(&args.target)?;
-    let facts = args.facts.gather()?;
+    let facts = args.facts.gather_reading()?;
     let out = args.back.destination()?;
     args.confine.enter(Phase::writing_to(&out))?;
 

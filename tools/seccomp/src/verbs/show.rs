@@ -43,7 +43,7 @@ enum Format {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let gathered = seccomp_side::gather(&args.target)?;
-    let facts = args.facts.gather()?;
+    let facts = args.facts.gather_reading()?;
     let (out, style) = (args.output.destination()?, args.output.style());
     args.confine.enter(Phase::writing_to(&out))?;
 

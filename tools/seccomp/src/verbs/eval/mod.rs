@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let stdin = args.calls.as_os_str() == "-";
     ensure!(!stdin || args.target != "-", "both the target and the calls are -, but stdin can be read once");
     let gathered = seccomp_side::gather(&args.target)?;
-    let facts = args.facts.gather()?;
+    let facts = args.facts.gather_reading()?;
     let (what, calls): (String, Box<dyn std::io::Read>) = match stdin {
         true => ("stdin".to_owned(), Box::new(std::io::stdin())),
         false => {

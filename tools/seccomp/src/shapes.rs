@@ -332,6 +332,9 @@ pub(crate) struct DeclaredShape {
     /// With which libseccomp, where that counts; of several that come to the same the newest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) libseccomp: Option<String>,
+    /// Whether that is not known but the nearest of several readings, of which the kernel holds none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) nearest: bool,
 }
 
 /// `what docker was told of docker:web, as runc installs it with libseccomp 2.5.4`
@@ -339,8 +342,13 @@ impl std::fmt::Display for DeclaredShape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.profile)?;
         match &self.libseccomp {
-            Some(version) => write!(f, ", as {} installs it with libseccomp {version}", self.installed_as),
-            None => Ok(()),
+            Some(version) => write!(f, ", as {} installs it with libseccomp {version}", self.installed_as)?,
+            None if self.nearest => write!(f, ", as it is written")?,
+            None => {}
+        }
+        match self.nearest {
+            true => f.write_str(" (the nearest of all that were tried: who installed it is not known)"),
+            false => Ok(()),
         }
     }
 }

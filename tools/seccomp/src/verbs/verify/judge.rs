@@ -13,7 +13,8 @@ use super::Thread;
 use super::declared::{Candidate, Declared};
 use crate::shapes::{DeclaredShape, Group, ThreadShape, Verdict, Verified};
 
-/// Judges every thread. `first` is the target's first process, by which it is told who installed the profile.
+/// Judges every thread. `first` is the target's first process, by which it is told who installed the profile; where that has no
+/// filter, or none that can be read, by the first thread that has.
 pub(super) fn judge(
     target: &str,
     declared: &Declared,
@@ -21,9 +22,12 @@ pub(super) fn judge(
     first: Option<&Thread>,
 ) -> anyhow::Result<Verified> {
     let mut store = Store::new();
-    let model = first.and_then(|thread| programs(&thread.filters));
+    // Where the first process tells nothing, another may.
+    let mut models = first.into_iter().chain(threads).filter_map(|thread| programs(&thread.filters));
+    let model = models.find(|stack| !stack.is_empty());
     let candidates = declared.candidates()?;
-    let (candidate, expected) = choose(&mut store, candidates, model)?;
+    let several = candidates.len() > 1;
+    let Chosen { candidate, expected, fits } = choose(&mut store, candidates, model)?;
     let mut groups: BTreeMap<Option<Vec<Vec<u8>>>, Group> = BTreeMap::new();
     for thread in threads {
         let shape = ThreadShape { pid: thread.pid, tid: thread.tid, comm: thread.comm.clone() };
@@ -48,6 +52,7 @@ pub(super) fn judge(
             profile: declared.name.clone(),
             installed_as: candidate.engine.name(),
             libseccomp: candidate.libseccomp.map(|vintage| vintage.to_string()),
+            nearest: several && !fits,
         },
         groups,
     })
@@ -61,37 +66,44 @@ fn programs(filters: &Observed<Vec<Program>>) -> Option<&[Program]> {
     }
 }
 
-/// The candidate that is the model, or else the one that differs in fewest rows.
+struct Chosen {
+    candidate: Candidate,
+    expected: Diagram,
+    /// Whether the model runs under just that.
+    fits: bool,
+}
+
+/// The candidate that is the model, or else the one that differs in fewest rows; without a model the likeliest.
 fn choose(
     store: &mut Store,
     candidates: Vec<Candidate>,
     model: Option<&[Program]>,
-) -> anyhow::Result<(Candidate, Diagram)> {
+) -> anyhow::Result<Chosen> {
     // The declared filter is the oldest of them: the model may have put its own on top.
     let oldest = model.map(|stack| &stack[..stack.len().min(1)]);
     let model = oldest.map(|stack| store.of_stack(stack)).transpose().or_status(exit::UNOBSERVABLE)?;
     let mut best: Option<(usize, Candidate, Diagram)> = None;
     let mut tried: Vec<Diagram> = Vec::new();
     for candidate in candidates {
-        let diagram = candidate.meaning.exact(store).or_status(exit::UNOBSERVABLE)?;
-        if model.is_none_or(|model| model == diagram) {
-            return Ok((candidate, diagram));
+        let expected = candidate.meaning.exact(store).or_status(exit::UNOBSERVABLE)?;
+        if model.is_none_or(|model| model == expected) {
+            return Ok(Chosen { candidate, expected, fits: model.is_some() });
         }
-        if tried.contains(&diagram) {
+        if tried.contains(&expected) {
             continue;
         }
-        tried.push(diagram);
+        tried.push(expected);
         let rows = match model {
-            Some(model) => exact::diff(store, diagram, model, false).or_status(exit::UNOBSERVABLE)?.len(),
+            Some(model) => exact::diff(store, expected, model, false).or_status(exit::UNOBSERVABLE)?.len(),
             None => 0,
         };
         if best.as_ref().is_none_or(|(fewest, ..)| rows < *fewest) {
-            best = Some((rows, candidate, diagram));
+            best = Some((rows, candidate, expected));
         }
     }
-    let (_, candidate, diagram) =
+    let (_, candidate, expected) =
         best.ok_or_else(|| anyhow::anyhow!("no engine installs the declared profile"))?;
-    Ok((candidate, diagram))
+    Ok(Chosen { candidate, expected, fits: false })
 }
 
 fn group(store: &mut Store, expected: Diagram, filters: &Observed<Vec<Program>>) -> anyhow::Result<Group> {

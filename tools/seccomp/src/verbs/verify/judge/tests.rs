@@ -60,7 +60,7 @@ fn the_runtime_that_fits_is_found_and_the_shell_without_a_filter_too() {
     let verified =
         judge("docker:web", &declared(PROFILE, "docker"), &threads, threads.first()).expect("judged");
     assert!(!verified.holds);
-    assert_eq!(verified.declared.installed_as, "runc");
+    assert_eq!((verified.declared.installed_as, verified.declared.nearest), ("runc", false));
     let verdicts: Vec<(Verdict, i32)> =
         verified.groups.iter().map(|group| (group.verdict, group.threads[0].tid)).collect();
     assert_eq!(
@@ -86,6 +86,26 @@ fn one_rule_less_is_one_row() {
     let calls: Vec<&str> =
         group.changes.iter().filter_map(|change| Some(change.seccomp.as_ref()?.syscall.as_str())).collect();
     assert_eq!(calls, ["bpf", "bpf"], "x86_64 and i386");
+    assert!(verified.declared.nearest, "nobody installs just that");
+    assert!(verified.declared.to_string().ends_with("who installed it is not known)"));
+}
+
+#[test]
+fn another_thread_tells_what_the_first_process_does_not() {
+    let filter = as_runc(PROFILE, "2.5.3");
+    for first in [Observed::Unknown("gone".to_owned()), Observed::Present(Vec::new())] {
+        let threads = [thread(7, first), thread(8, Observed::Present(vec![filter.clone()]))];
+        let verified =
+            judge("docker:web", &declared(PROFILE, "docker"), &threads, threads.first()).expect("judged");
+        assert!(!verified.declared.nearest);
+        let equal: Vec<i32> = verified
+            .groups
+            .iter()
+            .filter(|group| group.verdict == Verdict::Equal)
+            .map(|group| group.threads[0].tid)
+            .collect();
+        assert_eq!((verified.holds, equal), (false, vec![8]));
+    }
 }
 
 #[test]

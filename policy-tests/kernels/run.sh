@@ -28,6 +28,9 @@ while [ $# -gt 0 ]; do
 	shift
 done
 [ ${#wanted[@]} -gt 0 ] || mapfile -t wanted < <(all_series)
+for series in "${wanted[@]}"; do
+	all_series | grep -qFx -- "$series" || die "unknown kernel \"$series\"; known: $(all_series | tr '\n' ' ')"
+done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{parse, text};
 use crate::attached::ended_well;
-use crate::bench_trace::flood::flood;
+use crate::bench_trace::flood::{Flood, Load, flood};
 use crate::{Ctx, Weakening as W};
 
 /// How often the tracer comes.
@@ -39,7 +39,14 @@ pub(super) fn attach(ctx: &Ctx) -> Result<()> {
 
 pub(super) fn flooded(ctx: &Ctx) -> Result<()> {
     let options = ctx.weakening.map_or(&[][..], W::options);
-    let flood = flood(&ctx.bin, options, 2, Duration::from_secs(1), 0)?;
+    for crowded in [false, true] {
+        let load = Load { processes: 2, span: Duration::from_secs(1), rate: 0, crowded };
+        survived(&flood(&ctx.bin, options, &load)?)?;
+    }
+    Ok(())
+}
+
+fn survived(flood: &Flood) -> Result<()> {
     ensure!(flood.made > 10_000, "{} refusals are no flood", flood.made);
     let counts = format!(
         "{} made, {} told, {} lost, {} runs skipped",

@@ -20,6 +20,9 @@ pub struct Workload {
     /// workload's own status tells.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test: Option<String>,
+    /// A shell command, run outside before every run: it puts back what an earlier run has changed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub before: Option<String>,
 }
 
 /// Options of `plim run` that say how confined the container is, or that belong to one run alone: a trial puts its own in their place.
@@ -70,7 +73,7 @@ impl Workload {
             }
             options.push(word.clone());
         }
-        Workload { options, command: command.to_vec(), test: None }
+        Workload { options, command: command.to_vec(), test: None, before: None }
     }
 }
 

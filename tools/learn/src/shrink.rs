@@ -32,8 +32,8 @@ pub struct Verdicts {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Head {
     format: String,
-    /// SHA-256 of the proposal that is shrunk.
-    proposal: String,
+    /// SHA-256 of what is asked: another proposal, test or engine has other answers.
+    question: String,
 }
 
 /// The trials that were made.
@@ -49,14 +49,14 @@ impl Log {
         Log { known: BTreeMap::new(), file: None }
     }
 
-    /// Opens a log, or begins one.
+    /// Opens a log, or begins one. `question` is all that the answers depend on: the proposal and how it is tried.
     ///
     /// # Errors
-    /// It cannot be read or written, or is that of another proposal.
-    pub fn open(path: &Path, proposal: &Proposal) -> Result<Log> {
-        let digest = Sha256::digest(serde_json::to_vec(proposal).context("write the proposal as JSON")?);
+    /// It cannot be read or written, or is that of another question.
+    pub fn open(path: &Path, question: &impl Serialize) -> Result<Log> {
+        let digest = Sha256::digest(serde_json::to_vec(question).context("write what is asked as JSON")?);
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let head = Head { format: "1.0".to_owned(), proposal: digest };
+        let head = Head { format: "1.0".to_owned(), question: digest };
         let mut known = BTreeMap::new();
         let mut file = std::fs::OpenOptions::new()
             .read(true)
@@ -78,7 +78,7 @@ impl Log {
                 })?;
                 ensure!(
                     found == head,
-                    "{}: the log of another proposal; name another with --log",
+                    "{}: the log of another proposal, or of another test, engine or number of runs; name another with --log",
                     path.display()
                 );
                 for line in lines {

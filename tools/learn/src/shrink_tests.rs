@@ -123,6 +123,8 @@ fn a_search_that_was_stopped_goes_on_where_it_was() {
     assert_eq!(again + 4, fresh);
     let other = Log::open(&path, &proposal(&["read"])).expect_err("another proposal").to_string();
     assert!(other.contains("another proposal"), "{other}");
+    let other = Log::open(&path, &(&whole, "tested otherwise")).expect_err("another test").to_string();
+    assert!(other.contains("another test"), "{other}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use plim_tools_common::beside::beside;
 use plim_trace::denial::Denial;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, PACE, Tail};
 use crate::forms;
@@ -16,7 +16,7 @@ use crate::recording::Workload;
 use crate::stop::Stop;
 
 /// Who runs the container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Engine {
     /// `plim run`.
     Plim,
@@ -39,6 +39,10 @@ impl Engine {
     }
 }
 
+/// A run that takes this many times as long as one that worked has failed; but it always has some seconds.
+const PATIENCE: u32 = 5;
+const SHORTEST: Duration = Duration::from_secs(5);
+
 /// How workloads are run.
 #[derive(Debug)]
 pub struct Trials {
@@ -46,8 +50,10 @@ pub struct Trials {
     pub workload: Workload,
     /// Who runs it.
     pub engine: Engine,
-    /// The longest that one run may take.
+    /// The longest that one run may take, and what goes before it.
     pub timeout: Duration,
+    /// The longest that is waited for a run: no longer than `timeout`.
+    longest: Duration,
     /// A request to stop, looked at while something runs.
     pub stop: Stop,
     count: std::cell::Cell<u32>,
@@ -106,6 +112,8 @@ pub struct Outcome {
     pub why: String,
     /// What it said last.
     pub said: String,
+    /// How long it ran.
+    pub took: Duration,
     /// Calls that were refused meanwhile; `None` where nobody asked for them.
     pub refusals: Option<Refusals>,
 }
@@ -153,7 +161,12 @@ impl Trials {
             !workload.command.is_empty() || by_image,
             "the workload has no command to run again: record it with plim learn record -- COMMAND"
         );
-        Ok(Trials { workload, engine, timeout, stop, count: std::cell::Cell::new(0) })
+        Ok(Trials { workload, engine, timeout, longest: timeout, stop, count: std::cell::Cell::new(0) })
+    }
+
+    /// A run that worked took this long: what waits for an answer that does not come waits no longer than makes sense.
+    pub fn expect(&mut self, took: Duration) {
+        self.longest = self.timeout.min((took * PATIENCE).max(SHORTEST));
     }
 
     /// Runs the workload as `words` of `plim run` say and records what it uses to `path`.
@@ -206,6 +219,8 @@ impl Trials {
             _ => {}
         }
         let tail = Tail::default();
+        self.before(&tail)?;
+        let begun = Instant::now();
         let child = tail.spawn(command.args(&words))?;
         let mut container = Container::new(child, name, &self.engine);
         let watch = trace && self.engine != Engine::Plim;
@@ -213,6 +228,7 @@ impl Trials {
             None => self.own_status(&mut container, watch),
             Some(words) => self.with_test(&mut container, words, watch, &tail),
         };
+        let took = begun.elapsed();
         let watched = container.end()?;
         let (passed, why) = ended?;
         let refusals = match (beside, untraceable) {
@@ -223,7 +239,26 @@ impl Trials {
             })),
             (Beside::Trace, None) => Some(read_trace(&traced)),
         };
-        Ok(Outcome { passed, why, said: tail.take(), refusals })
+        Ok(Outcome { passed, why, said: tail.take(), took, refusals })
+    }
+
+    fn before(&self, tail: &Tail) -> Result<()> {
+        let Some(shell) = &self.workload.before else { return Ok(()) };
+        let until = Instant::now() + self.timeout;
+        let mut running = tail.spawn(Command::new("sh").args(["-c", shell]))?;
+        let ended = loop {
+            if let Some(status) = running.try_wait().context("wait for the command before the run")? {
+                break status;
+            }
+            if self.is_late(until)? {
+                running.kill().context("end the command before the run")?;
+                running.wait().context("wait for the command before the run")?;
+                bail!("the command before the run took longer than {} s", self.timeout.as_secs_f32());
+            }
+            std::thread::sleep(PACE);
+        };
+        ensure!(ended.success(), "{}; it said: {}", words(ended, "the command before the run"), tail.take());
+        Ok(())
     }
 
     fn launcher(&self, name: &str) -> Command {
@@ -241,7 +276,7 @@ impl Trials {
 
     /// The workload's own end tells.
     fn own_status(&self, container: &mut Container<'_>, watch: bool) -> Result<(bool, String)> {
-        let until = Instant::now() + self.timeout;
+        let until = Instant::now() + self.longest;
         let mut found = !watch;
         loop {
             if let Some(status) = container.ended()? {
@@ -252,7 +287,7 @@ impl Trials {
                 found = true;
             }
             if self.is_late(until)? {
-                return Ok((false, format!("it ran longer than {} s", self.timeout.as_secs_f32())));
+                return Ok((false, format!("it ran longer than {} s", self.longest.as_secs_f32())));
             }
             std::thread::sleep(PACE);
         }
@@ -266,7 +301,7 @@ impl Trials {
         watch: bool,
         tail: &Tail,
     ) -> Result<(bool, String)> {
-        let until = Instant::now() + self.timeout;
+        let until = Instant::now() + self.longest;
         let selected = loop {
             if let Some(selected) = container.find() {
                 break selected;
@@ -297,7 +332,7 @@ impl Trials {
             }
             match self.is_late(until) {
                 Ok(false) => std::thread::sleep(PACE),
-                Ok(true) => break Ok(format!("the test ran longer than {} s", self.timeout.as_secs_f32())),
+                Ok(true) => break Ok(format!("the test ran longer than {} s", self.longest.as_secs_f32())),
                 Err(stopped) => break Err(stopped),
             }
         };

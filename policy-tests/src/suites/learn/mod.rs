@@ -376,6 +376,8 @@ fn bad_input(ctx: &Ctx) -> Result<()> {
         (&["record", "--duration", "5x", "plim:none"], "ms, s, m or h"),
         (&["record", "plim:nobody-of-this-name"], "nobody-of-this-name"),
         (&["record"], "TARGET"),
+        (&["record", "-o", &nothing, "--before", "exit 3", "--", "true"], "exit status: 3"),
+        (&["record", "-o", &nothing, "--before", "exit 3", "--test", "true", "--", "true"], "status 3"),
     ] {
         let outcome = ctx.tool("plim-learn", args)?;
         same(&format!("status of {args:?}: {outcome:?}"), outcome.code, 2)?;

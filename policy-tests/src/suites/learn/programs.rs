@@ -20,6 +20,8 @@ struct Workload {
     command: Vec<String>,
     /// Tried until it passes; the container has no network but its own loopback.
     test: &'static str,
+    /// Puts back what a server that was killed may have left behind.
+    before: Option<String>,
 }
 
 const NGINX: &str = "error_log stderr;\npid /run/nginx.pid;\nevents {}\nhttp {\n  client_body_temp_path /run/body;\n  \
@@ -59,19 +61,22 @@ fn workloads(dir: &Path) -> Result<Vec<Workload>> {
             name: "nginx",
             options: words(&volume),
             command: nginx,
-            test: "curl -fsS http://127.0.0.1:8080/ | grep -q 'hello from nginx'",
+            test: "curl -fsS --max-time 2 http://127.0.0.1:8080/ | grep -q 'hello from nginx'",
+            before: None,
         },
         Workload {
             name: "redis-server",
             options: Vec::new(),
             command: redis,
             test: "redis-cli set k v | grep -q OK && test \"$(redis-cli get k)\" = v",
+            before: None,
         },
         Workload {
             name: "flask",
             options: words(&volume),
             command: words("python3 /w/app.py"),
-            test: "curl -fsS -d v=42 http://127.0.0.1:8080/ | grep -q 42",
+            test: "curl -fsS --max-time 2 -d v=42 http://127.0.0.1:8080/ | grep -q 42",
+            before: None,
         },
         Workload {
             name: "postgres",
@@ -79,6 +84,7 @@ fn workloads(dir: &Path) -> Result<Vec<Workload>> {
             command: words(&format!("{postgres} -D /cluster -c unix_socket_directories=/tmp")),
             test: "test \"$(psql -qAt -h 127.0.0.1 -U postgres -c 'create table if not exists t (n int)' \
                    -c 'insert into t select generate_series(1, 1000)' -c 'select count(*) > 999 from t')\" = t",
+            before: Some(format!("rm -rf {cluster} && cp -a {cluster}.new {cluster}")),
         },
     ])
 }
@@ -86,15 +92,18 @@ fn workloads(dir: &Path) -> Result<Vec<Workload>> {
 /// The server's program, and a cluster that is its own.
 fn postgres(dir: &Path) -> Result<(String, String)> {
     let initdb = super::postgres("initdb").context("initdb")?;
-    let cluster = dir.join("cluster");
-    let script = format!("{initdb} -D {} -A trust >/dev/null", cluster.display());
+    let cluster = dir.join("cluster").display().to_string();
+    let script = format!("{initdb} -D {cluster}.new -A trust --wal-segsize=1 >/dev/null");
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))?;
-    let owner = Command::new("install").args(["-d", "-o", "postgres", "-m", "700"]).arg(&cluster).output()?;
+    let owner = Command::new("install")
+        .args(["-d", "-o", "postgres", "-m", "700"])
+        .arg(format!("{cluster}.new"))
+        .output()?;
     ensure!(owner.status.success(), "{owner:?}");
     let made =
         Command::new("su").args(["postgres", "-s", "/bin/sh", "-c", &script]).current_dir("/").output()?;
     ensure!(made.status.success(), "initdb: {made:?}");
-    Ok((initdb.replace("initdb", "postgres"), cluster.display().to_string()))
+    Ok((initdb.replace("initdb", "postgres"), cluster))
 }
 
 pub(super) fn programs(ctx: &Ctx) -> Result<()> {
@@ -114,7 +123,9 @@ fn one(ctx: &Ctx, workload: &Workload) -> Result<()> {
         "for i in $(seq 200); do nsenter -n -t $PLIM_PID sh {} && exit 0; sleep 0.05; done; exit 1",
         inside.display()
     );
-    let mut args = vec!["record", "-q", "-o", &place, "--test", &test, "--"];
+    let mut args = vec!["record", "-q", "-o", &place, "--test", &test];
+    args.extend(workload.before.iter().flat_map(|before| ["--before", before]));
+    args.push("--");
     args.extend(workload.options.iter().chain(&workload.command).map(String::as_str));
     learn(ctx, &args, 0)?;
     document(ctx, &dir.path().join("recording-001.json"))?;

@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// $PLIM_CONTAINER, $PLIM_ENGINE and $PLIM_PID (the container's first process)
     #[arg(long, value_name = "SHELL COMMAND")]
     test: Option<String>,
+    /// Run this shell command before the workload, here and at every trial: it puts back what an earlier run has changed
+    #[arg(long, value_name = "SHELL COMMAND", conflicts_with = "target")]
+    before: Option<String>,
     /// The longest that a run with --test may take
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = input::duration)]
     timeout: Duration,
@@ -115,8 +118,23 @@ fn write(recording: &Recording, path: &Path) -> Result<()> {
     write_atomically(path, text.as_bytes())
 }
 
+/// How the workload is tested, and what goes before it, for those who run it again.
+fn remember(args: &Args, path: &Path) -> Result<()> {
+    let mut recording = input::recordings(&[path.to_owned()])?;
+    if let Some(workload) = &mut recording.workload {
+        workload.test.clone_from(&args.test);
+        workload.before.clone_from(&args.before);
+    }
+    write(&recording, path)
+}
+
 /// The command has the terminal; its end is the end.
 fn command(args: &Args, path: &Path) -> Result<u8> {
+    if let Some(shell) = &args.before {
+        let status =
+            Command::new("sh").args(["-c", shell]).status().context("execute the command of --before")?;
+        ensure!(status.success(), "the command of --before: {status}");
+    }
     let status = Command::new(beside("plim-run"))
         .arg("--learn")
         .arg(path)
@@ -124,20 +142,23 @@ fn command(args: &Args, path: &Path) -> Result<u8> {
         .stdin(Stdio::inherit())
         .status()
         .context("execute plim-run")?;
+    if args.before.is_some() && path.is_file() {
+        remember(args, path)?;
+    }
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::DIFFERENT))
 }
 
 fn tested(args: &Args, test: &str, path: &Path) -> Result<u8> {
-    let workload =
-        Workload { options: Vec::new(), command: args.command.clone(), test: Some(test.to_owned()) };
+    let workload = Workload {
+        options: Vec::new(),
+        command: args.command.clone(),
+        test: Some(test.to_owned()),
+        before: args.before.clone(),
+    };
     let trials = Trials::new(workload, Engine::Plim, args.timeout, Stop::new()?)?;
     let outcome = trials.record(&args.command, path)?;
     ensure!(path.is_file(), "nothing was recorded: {}; it said: {}", outcome.why, outcome.said);
-    let mut recording = input::recordings(&[path.to_owned()])?;
-    if let Some(workload) = &mut recording.workload {
-        workload.test = Some(test.to_owned());
-    }
-    write(&recording, path)?;
+    remember(args, path)?;
     if outcome.passed {
         return Ok(exit::CLEAN);
     }

@@ -29,7 +29,7 @@ use crate::verbs::trying::TrialArgs;
 /// Take away capabilities, system calls and directories until nothing more can go with the workload's test still passing
 ///
 /// Nothing is widened. What was tried is logged: a search that was stopped goes on where it was. The result is compared with
-/// docker-default.
+/// docker-default. A trial may take five times as long as the workload under the whole proposal (but 5 s in any case), and --timeout at most.
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -48,10 +48,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<u8> {
-    let (proposal, trials) = args.trial.read()?;
-    ensure_works(&trials.under(&proposal, false)?)?;
+    let (proposal, mut trials) = args.trial.read()?;
+    let whole = trials.under(&proposal, false)?;
+    ensure_works(&whole)?;
+    trials.expect(whole.took);
     let log = args.log.clone().unwrap_or_else(|| beside(&args.trial.proposal));
-    let mut log = Log::open(&log, &proposal)?;
+    let question = (&proposal, &trials.workload, &trials.engine, args.runs);
+    let mut log = Log::open(&log, &question)?;
     if !log.is_empty() {
         crate::note(args.output.quiet, &format!("going on after {} trials", log.len()))?;
     }

@@ -27,6 +27,9 @@ pub(crate) struct TrialArgs {
     /// of the recording; without one the workload's own status tells]
     #[arg(long, value_name = "SHELL COMMAND")]
     test: Option<String>,
+    /// Run this shell command before every run: it puts back what an earlier one has changed [default: that of the recording]
+    #[arg(long, value_name = "SHELL COMMAND")]
+    before: Option<String>,
     /// The longest that one run may take
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = input::duration)]
     timeout: Duration,
@@ -57,6 +60,7 @@ impl TrialArgs {
         }
         workload.options.extend(self.options.iter().cloned());
         workload.test = self.test.clone().or(workload.test);
+        workload.before = self.before.clone().or(workload.before);
         let engine = match self.engine.as_str() {
             "plim" => Engine::Plim,
             program => Engine::Other {

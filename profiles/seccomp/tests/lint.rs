@@ -4,7 +4,8 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use plim_seccomp::explain::{DecidedBy, Question, explain_filter, explain_profile};
+use plim_seccomp::explain::{DecidedBy, Question, explain_filter, explain_installed, explain_profile};
+use plim_seccomp::installed::{Engine, Vintage, install};
 use plim_seccomp::interpret::SeccompData;
 use plim_seccomp::lint::{lint_filter, lint_profile};
 use plim_seccomp::resolve::{Facts, UnknownNames, resolve};
@@ -96,6 +97,42 @@ proptest! {
                 }
                 for change in &outcome.changes {
                     prop_assert!(change.then.0 != action);
+                }
+            }
+        }
+    }
+
+    /// The same as an engine installs it: the rule that is named speaks of the call and has the action that it gets.
+    #[test]
+    fn explanations_of_what_is_installed_hold((json, facts) in common::profile()) {
+        let written = dialect::parse(json.as_bytes()).unwrap();
+        let Ok(Some(resolved)) = resolve(&written, &facts) else { return Ok(()) };
+        for engine in [Engine::Runc, Engine::Crun] {
+            let vintage = Vintage::newest();
+            let Ok(installed) = install(&written, &facts, engine, vintage) else { continue };
+            for arch in [Arch::X86_64, Arch::X86] {
+                for call in common::calls(&resolved, arch, 40).into_iter().take(8) {
+                    let narrow = |value: u64| if arch.has_narrow_arguments() { value & 0xffff_ffff } else { value };
+                    let args = call.args.map(|value| Some(narrow(value)));
+                    let question = Question { arch, nr: SyscallNr(call.nr), args };
+                    let answer = explain_installed(&written, &facts, engine, vintage, &question).unwrap();
+                    prop_assert_eq!(answer.outcomes.len(), 1);
+                    let outcome = &answer.outcomes[0];
+                    let action = installed.decide(&data(&outcome.witness));
+                    prop_assert_eq!(outcome.action.0, action, "{:?}\n{}", outcome, json);
+                    match &outcome.decided_by {
+                        DecidedBy::Rule { pointer, .. } => {
+                            let entry = written.rules.iter().find(|entry| &*entry.pointer == pointer).unwrap();
+                            prop_assert_eq!(entry.action, action, "{:?}\n{}", outcome, json);
+                        }
+                        DecidedBy::DefaultAction { .. } => {
+                            prop_assert_eq!(written.default_action, Some(action), "{:?}\n{}", outcome, json);
+                        }
+                        _ => {}
+                    }
+                    for change in &outcome.changes {
+                        prop_assert!(change.then.0 != action);
+                    }
                 }
             }
         }

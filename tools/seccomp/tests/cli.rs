@@ -221,6 +221,15 @@ fn engines_install_another_filter_than_is_written() {
         assert_eq!(output.status.code(), Some(2));
         assert!(err(&output).contains(expected), "{}", err(&output));
     }
+    let output =
+        with_facts(&["explain", &profile, "socketcall", "call=1", "--call-arch", "i386", "--as", "runc"]);
+    let said = out(&output);
+    assert!(said.contains("SCMP_ACT_ALLOW\n  decided by: /syscalls/0\n"), "{said}");
+    assert!(said.contains("would change it: with call != SYS_SOCKET: then SCMP_ACT_ERRNO (EPERM)"), "{said}");
+    assert!(said.contains("note: /syscalls/0: ruled in socketcall too"), "{said}");
+    let output = with_facts(&["explain", &profile, "socketcall"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("i386 has: add --call-arch i386"), "{}", err(&output));
     // A fact that would not count is no fact to pass over.
     for (args, expected) in [
         (&["show", &profile, "--libseccomp", "2.5.4"][..], "name one with --as"),

@@ -8,12 +8,23 @@ use crate::action::Action;
 use crate::condition::{Condition, Test};
 use crate::dialect::{Architectures, Dialect, Written, WrittenRule};
 use crate::errno::Errno;
+use crate::installed::{Engine, Known, Vintage, install, known};
 use crate::interpret::SeccompData;
 use crate::resolve::{Facts, applies, resolve};
 use crate::witness::ActionJson;
 
-/// A profile, what it depends on, and what is asked of it.
+/// Who reads a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// [`resolve`].
+    AsWritten,
+    /// An engine, with its libseccomp.
+    Engine(Engine, Vintage),
+}
+
+/// A profile, who reads it, what it depends on, and what is asked of it.
 pub(super) struct Trial<'a> {
+    pub(super) reader: Reader,
     pub(super) written: &'a Written,
     pub(super) facts: &'a Facts,
     pub(super) question: &'a Question,
@@ -28,7 +39,43 @@ impl Trial<'_> {
 
     /// What the call gets from another profile or under other facts.
     fn then(&self, written: &Written, facts: &Facts, call: &SeccompData) -> Option<Action> {
-        Some(resolve(written, facts).ok()?.map_or(Action::Allow, |resolved| resolved.decide(call)))
+        self.read_by(self.reader, written, facts, call)
+    }
+
+    fn read_by(
+        &self,
+        reader: Reader,
+        written: &Written,
+        facts: &Facts,
+        call: &SeccompData,
+    ) -> Option<Action> {
+        Some(match reader {
+            Reader::AsWritten => {
+                resolve(written, facts).ok()?.map_or(Action::Allow, |resolved| resolved.decide(call))
+            }
+            Reader::Engine(engine, vintage) => install(written, facts, engine, vintage).ok()?.decide(call),
+        })
+    }
+
+    /// The next libseccomp that knows the call, where this one does not.
+    fn newer_library(&self, call: &SeccompData, now: Action) -> Option<Change> {
+        let Reader::Engine(engine, vintage) = self.reader else { return None };
+        let name = self.question.name()?;
+        let knows = |vintage: &Vintage| known(*vintage, self.facts.arch, name) != Known::Not;
+        if knows(&vintage) {
+            return None;
+        }
+        let newer = Vintage::all().filter(|one| *one > vintage).find(knows)?;
+        let then = self.read_by(Reader::Engine(engine, newer), self.written, self.facts, call)?;
+        let what = format!("with libseccomp {newer}, which knows {name}");
+        let (pointer, patch) = (None, None);
+        (then != now).then_some(Change {
+            kind: ChangeKind::Library,
+            what,
+            pointer,
+            patch,
+            then: ActionJson(then),
+        })
     }
 
     pub(super) fn changes(&self, call: &SeccompData, now: Action, decided_by: &DecidedBy) -> Vec<Change> {
@@ -45,6 +92,7 @@ impl Trial<'_> {
                 }
             }
         }
+        found.extend(self.newer_library(call, now));
         for (what, pointer, patch, written) in self.other_profiles(now, decided_by) {
             let then = self.then(&written, self.facts, call);
             let Some(then) = then.filter(|then| *then != now) else { continue };
@@ -121,7 +169,7 @@ impl Trial<'_> {
                 let action = if now.makes_the_call() { Action::Errno(Errno::EPERM) } else { Action::Allow };
                 found.push(self.with_rule(name, action));
             }
-            DecidedBy::Nothing | DecidedBy::Filter { .. } => {}
+            DecidedBy::Nothing | DecidedBy::Joined { .. } | DecidedBy::Filter { .. } => {}
         }
         found
     }

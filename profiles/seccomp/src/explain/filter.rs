@@ -1,6 +1,8 @@
 //! What a filter, or a stack of them, gives a call, and by which instructions.
 
-use super::{DecidedBy, Explanation, Outcome, Question, Step, VERSION, advice, example, when};
+use super::{
+    DecidedBy, Explanation, Outcome, Question, Step, VERSION, advice, example, other_arguments, when,
+};
 use crate::bpf::Program;
 use crate::diagram::{Store, Undecided};
 use crate::disasm;
@@ -14,8 +16,8 @@ use crate::witness::{ActionJson, Witness};
 pub fn explain_filter(programs: &[Program], question: &Question) -> Result<Explanation, Undecided> {
     let mut store = Store::new();
     let all = store.of_stack(programs)?;
-    let rest = store.at(all, question.arch.audit_token(), Some(question.nr.0));
-    let rest = question.known(&mut store, rest)?;
+    let open = store.at(all, question.arch.audit_token(), Some(question.nr.0));
+    let rest = question.known(&mut store, open)?;
     let mut outcomes = Vec::new();
     for action in store.verdicts(rest) {
         let Some(call) = example(&store, rest, question, |verdict| verdict == action) else { continue };
@@ -28,7 +30,7 @@ pub fn explain_filter(programs: &[Program], question: &Question) -> Result<Expla
             when: when(&mut store, rest, question, |verdict| verdict == action),
             witness: Witness::from(&call),
             decided_by,
-            changes: Vec::new(),
+            changes: other_arguments(&mut store, open, question, action, |verdict| verdict),
             errno_advice: advice(question.arch, &call, action),
         });
     }

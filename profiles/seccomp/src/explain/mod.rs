@@ -16,8 +16,11 @@
 
 mod changes;
 mod filter;
+mod installed;
 mod profile;
 mod question;
+
+use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -31,6 +34,7 @@ use crate::resolve::enosys;
 use crate::syscalls;
 use crate::witness::{ActionJson, Witness};
 pub use filter::explain_filter;
+pub use installed::explain_installed;
 pub use profile::{ExplainError, explain_profile};
 pub use question::{Question, QuestionError};
 
@@ -115,6 +119,11 @@ pub enum DecidedBy {
         /// The filter's architectures.
         arches: Vec<String>,
     },
+    /// Several rules as libseccomp joins them, none of which holds by itself.
+    Joined {
+        /// JSON pointers to those with this action.
+        pointers: Vec<String>,
+    },
     /// Instructions of a filter.
     Filter {
         /// Which one, 0 for the oldest.
@@ -162,6 +171,10 @@ pub enum ChangeKind {
     Kernel,
     /// The profile.
     Profile,
+    /// The engine's libseccomp.
+    Library,
+    /// The arguments of the call.
+    Arguments,
 }
 
 /// What a caller does after this error.
@@ -206,6 +219,27 @@ fn when(
         Some(cases) => condition(&cases, question.arch, question.name().unwrap_or_default(), true),
         None => Some("for arguments that no short list of comparisons describes".to_owned()),
     }
+}
+
+/// What the call gets with other arguments than the known ones; `open` is not cut down to these. `gets` is the action of a verdict.
+fn other_arguments(
+    store: &mut Store,
+    open: Diagram,
+    question: &Question,
+    now: Action,
+    gets: impl Fn(Action) -> Action,
+) -> Vec<Change> {
+    if question.args.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    let others: BTreeSet<Action> =
+        store.verdicts(open).into_iter().map(&gets).filter(|action| *action != now).collect();
+    let change = |action: Action| {
+        let when = when(store, open, question, |verdict| gets(verdict) == action)?;
+        let (kind, what) = (ChangeKind::Arguments, format!("with {when}"));
+        Some(Change { kind, what, pointer: None, patch: None, then: ActionJson(action) })
+    };
+    others.into_iter().filter_map(change).collect()
 }
 
 /// A call of the question for which `rest` answers with one of the wanted.

@@ -1,7 +1,9 @@
 //! What a profile gives a call, and by which rule.
 
-use super::changes::Trial;
-use super::{DecidedBy, Explanation, Outcome, Question, VERSION, advice, example, filter, when};
+use super::changes::{Reader, Trial};
+use super::{
+    DecidedBy, Explanation, Outcome, Question, VERSION, advice, example, filter, other_arguments, when,
+};
 use crate::action::Action;
 use crate::diagram::{Store, Undecided};
 use crate::dialect::Written;
@@ -33,7 +35,7 @@ pub fn explain_profile(
     question: &Question,
 ) -> Result<Explanation, ExplainError> {
     let resolved = resolve(written, facts)?;
-    let trial = Trial { written, facts, question };
+    let trial = Trial { reader: Reader::AsWritten, written, facts, question };
     let outcomes = match &resolved {
         None => vec![trial.outcome(None, &question.data(), Action::Allow, DecidedBy::Nothing)],
         Some(resolved) => outcomes(&trial, resolved)?,
@@ -62,8 +64,13 @@ fn outcomes(trial: &Trial<'_>, resolved: &Resolved) -> Result<Vec<Outcome>, Unde
     // What no rule takes has a mark of its own.
     let mut store = Store::new();
     let all = rules.iter().map(|rule| rule.conditions.clone()).chain([Vec::new()]);
-    let rest = marks::first_that_holds(&mut store, arch, question.nr, all)?;
-    let rest = question.known(&mut store, rest)?;
+    let open = marks::first_that_holds(&mut store, arch, question.nr, all)?;
+    let rest = question.known(&mut store, open)?;
+    let unnamed_gets = resolved.unnamed(arch, question.nr);
+    let gets = |verdict: Action| {
+        let decides = rules.iter().enumerate().find(|(index, _)| verdict == mark(*index));
+        decides.map_or(unnamed_gets, |(_, rule)| rule.action)
+    };
     let mut outcomes = Vec::new();
     let mut pointers: Vec<&str> = Vec::new();
     for rule in rules {
@@ -79,17 +86,16 @@ fn outcomes(trial: &Trial<'_>, resolved: &Resolved) -> Result<Vec<Outcome>, Unde
         let comment = entry.and_then(|entry| entry.comment.clone());
         let decided_by = DecidedBy::Rule { pointer: rule.from.to_string(), comment };
         let when = when(&mut store, rest, question, mine);
-        outcomes.push(trial.outcome(when, &call, rule.action, decided_by));
+        let mut outcome = trial.outcome(when, &call, rule.action, decided_by);
+        outcome.changes.extend(other_arguments(&mut store, open, question, rule.action, gets));
+        outcomes.push(outcome);
     }
     let no_rule = |verdict: Action| verdict == mark(rules.len());
     if let Some(call) = example(&store, rest, question, no_rule) {
         let when = when(&mut store, rest, question, no_rule);
-        outcomes.push(trial.outcome(
-            when,
-            &call,
-            resolved.unnamed(arch, question.nr),
-            unnamed(trial, resolved, arch),
-        ));
+        let mut outcome = trial.outcome(when, &call, unnamed_gets, unnamed(trial, resolved, arch));
+        outcome.changes.extend(other_arguments(&mut store, open, question, unnamed_gets, gets));
+        outcomes.push(outcome);
     }
     Ok(outcomes)
 }
@@ -108,7 +114,7 @@ fn unnamed(trial: &Trial<'_>, resolved: &Resolved, arch: crate::arch::Arch) -> D
 }
 
 impl Trial<'_> {
-    fn outcome(
+    pub(super) fn outcome(
         &self,
         when: Option<String>,
         call: &SeccompData,

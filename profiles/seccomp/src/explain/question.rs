@@ -22,13 +22,15 @@ pub struct Question {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
     /// The architecture has no call of that name.
-    #[error("{arch} has no system call {name:?}{}", Hint(nearest.as_deref()))]
+    #[error("{arch} has no system call {name:?}{}{}", Elsewhere(*elsewhere), Hint(nearest.as_deref()))]
     Call {
         /// The architecture.
         arch: &'static str,
         /// What was asked for.
         name: String,
-        /// The nearest that it has.
+        /// An architecture that has it.
+        elsewhere: Option<&'static str>,
+        /// The nearest that it has, where no architecture has the call.
         nearest: Option<String>,
     },
     /// Not `argument=value`.
@@ -60,6 +62,17 @@ pub enum QuestionError {
     },
 }
 
+struct Elsewhere(Option<&'static str>);
+
+impl std::fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(arch) => write!(f, ", {arch} has"),
+            None => Ok(()),
+        }
+    }
+}
+
 struct Hint<'a>(Option<&'a str>);
 
 impl std::fmt::Display for Hint<'_> {
@@ -87,8 +100,11 @@ impl Question {
         let nr = syscalls::number(arch, name);
         let nr = nr.or_else(|| number().and_then(|n| u32::try_from(n).ok()).map(SyscallNr));
         let Some(nr) = nr else {
+            let has = |other: &Arch| syscalls::number(*other, name).is_some();
+            let elsewhere = Arch::all().find(has).map(Arch::name);
             let nearest = crate::spelling::nearest(name, syscalls::names(arch)).map(str::to_owned);
-            return Err(QuestionError::Call { arch: arch.name(), name: cut(name), nearest });
+            let nearest = nearest.filter(|_| elsewhere.is_none());
+            return Err(QuestionError::Call { arch: arch.name(), name: cut(name), elsewhere, nearest });
         };
         Ok(Question { arch, nr, args: [None; 6] })
     }

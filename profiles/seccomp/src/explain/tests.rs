@@ -5,6 +5,7 @@ use crate::bpf::{Insn, Program, code::*};
 use crate::compile::compile;
 use crate::dialect::{self, Written};
 use crate::errno::Errno;
+use crate::installed::{Engine, Vintage, install};
 use crate::interpret;
 use crate::presets;
 use crate::resolve::{Facts, KernelVersion, resolve};
@@ -250,10 +251,76 @@ fn of_several_filters_the_strongest_decides() {
 }
 
 #[test]
+fn other_arguments_change_it_too() {
+    let programs = [compile(&resolve(&docker(), &facts(&[])).unwrap().unwrap()).unwrap()];
+    let socket = question("x86_64 socket family=AF_ALG");
+    for answer in [explain(&docker(), &[], "x86_64 socket family=AF_ALG"), {
+        explain_filter(&programs, &socket).unwrap()
+    }] {
+        let [outcome] = answer.outcomes.as_slice() else { panic!("{answer:#?}") };
+        let change = outcome.changes.iter().find(|change| change.kind == ChangeKind::Arguments).unwrap();
+        assert_eq!(change.what, "with family not in {AF_ALG, AF_VSOCK}");
+        assert_eq!((outcome.action.0, change.then.0), (EPERM, Action::Allow));
+    }
+    // All of the arguments that decide stay open, or none does.
+    for text in ["x86_64 socket type=1", "x86_64 mount flags=0"] {
+        let answer = explain_filter(&programs, &question(text)).unwrap();
+        let mut kinds = answer.outcomes.iter().flat_map(|outcome| &outcome.changes).map(|change| change.kind);
+        assert_eq!(kinds.any(|kind| kind == ChangeKind::Arguments), text.contains("socket"), "{text}");
+    }
+}
+
+#[test]
+fn as_an_engine_installs_it() {
+    let old: Vintage = "2.5.4".parse().unwrap();
+    let ask = |written: &Written, engine, text: &str| {
+        let facts = facts(&[]);
+        let answer = explain_installed(written, &facts, engine, old, &question(text)).unwrap();
+        let installed = install(written, &facts, engine, old).unwrap();
+        for outcome in &answer.outcomes {
+            let call = data(&outcome.witness);
+            assert_eq!(installed.decide(&call), outcome.action.0, "{text}: {}", outcome.witness);
+        }
+        answer
+    };
+    let answer = ask(&docker(), Engine::Docker, "x86_64 socket family=AF_INET");
+    assert!(rule("/syscalls/22")(&answer.outcomes[0]), "{answer:#?}");
+    // This libseccomp does not know the name, a later one does; runc answers ENOSYS, crun the default.
+    let answer = ask(&docker(), Engine::Runc1_1, "x86_64 futex_wait");
+    assert!(answer.notes[0].contains("unknown to this libseccomp"), "{answer:#?}");
+    let outcome = &answer.outcomes[0];
+    assert_eq!(
+        outcome.decided_by,
+        DecidedBy::EnosysAbove { highest: 449, name: Some("futex_waitv".to_owned()) }
+    );
+    let newer = outcome.changes.iter().find(|change| change.kind == ChangeKind::Library).unwrap();
+    assert_eq!((outcome.action.0, newer.then.0), (ENOSYS, Action::Allow));
+    assert_eq!(newer.what, "with libseccomp 2.5.5, which knows futex_wait");
+    let outcome = &ask(&docker(), Engine::Crun, "x86_64 futex_wait").outcomes[0];
+    assert!(matches!(outcome.decided_by, DecidedBy::DefaultAction { .. }), "{outcome:#?}");
+    // What socket's rule opens in socketcall.
+    let json = br#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86"],"syscalls":[
+        {"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":4294967297,"op":"SCMP_CMP_EQ"}]}]}"#;
+    let written = dialect::parse(json).unwrap();
+    let answer = ask(&written, Engine::Crun, "i386 socketcall");
+    let allowed = answer.outcomes.iter().find(|outcome| outcome.action.0 == Action::Allow).unwrap();
+    assert!(rule("/syscalls/0")(allowed), "{answer:#?}");
+    assert!(answer.notes.iter().any(|note| note.contains("ruled in socketcall too")), "{answer:#?}");
+    // Constants are cut to 32 bits there.
+    let answer = ask(&written, Engine::Crun, "i386 socket family=1");
+    assert!(rule("/syscalls/0")(&answer.outcomes[0]), "{answer:#?}");
+    assert!(answer.notes.iter().any(|note| note.contains("cut to 32 bits")), "{answer:#?}");
+    let foreign = ask(&written, Engine::Crun, "x32 read");
+    assert!(matches!(foreign.outcomes[0].decided_by, DecidedBy::ForeignArchitecture { .. }));
+}
+
+#[test]
 fn questions_that_cannot_be_asked() {
     let says = |text: &str, error: QuestionError| assert_eq!(error.to_string(), text);
     let call = Question::of_call(Arch::X86_64, "opennat").unwrap_err();
     says(r#"x86_64 has no system call "opennat"; did you mean "openat"?"#, call);
+    let elsewhere = Question::of_call(Arch::X86_64, "socketcall").unwrap_err();
+    says(r#"x86_64 has no system call "socketcall", i386 has"#, elsewhere);
     let number = Question::of_call(Arch::X86_64, "9999").unwrap();
     assert_eq!((number.nr.0, number.name()), (9999, None));
     assert_eq!(number.with("arg5=1").unwrap().args[5], Some(1));

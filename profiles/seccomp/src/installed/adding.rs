@@ -16,7 +16,23 @@ use crate::action::Action;
 use crate::arch::Arch;
 use crate::condition::Condition;
 use crate::error::ProfileError;
-use crate::syscalls;
+use crate::syscalls::{self, SyscallNr};
+
+/// The rules that libseccomp keeps for one call, in the order in which it is given them.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) call: Option<(Arch, SyscallNr)>,
+    pub(crate) rules: Vec<Entered>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Entered {
+    /// JSON pointer to the entry that it comes of.
+    pub(crate) pointer: Arc<str>,
+    pub(crate) action: Action,
+    pub(crate) conditions: Conditions,
+}
 
 /// One entry of the profile on its way into libseccomp.
 pub(super) struct Adding<'a, 'w> {
@@ -25,6 +41,7 @@ pub(super) struct Adding<'a, 'w> {
     pub(super) runtime: Runtime,
     pub(super) vintage: Vintage,
     pub(super) notes: &'a mut Vec<Note>,
+    pub(super) watched: &'a mut Watched,
 }
 
 impl Adding<'_, '_> {
@@ -134,6 +151,9 @@ impl Adding<'_, '_> {
         let pointer = Arc::clone(&self.rule.entry.pointer);
         let arch = database.arch;
         let has = matches!(key, Key::Number(_));
+        let watched =
+            matches!((&key, self.watched.call), (Key::Number(nr), Some(call)) if call == (arch, *nr));
+        let of = key.clone();
         let added = database.add(key, conditions, self.rule.action, &pointer, self.vintage);
         let added = added.map_err(|why| {
             let action = self.rule.action;
@@ -155,9 +175,17 @@ impl Adding<'_, '_> {
             };
             ProfileError::Value { pointer: pointer.to_string(), found, expected, nearest: None }
         })?;
+        if watched && !matches!(added, Added::Shadowed(_)) {
+            if added == Added::Replaced {
+                self.watched.rules.clear();
+            }
+            let (action, conditions) = (self.rule.action, *conditions);
+            self.watched.rules.push(Entered { pointer: Arc::clone(&pointer), action, conditions });
+        }
         match added {
             Added::Plainly => {}
-            Added::Shadowed(by) if has => {
+            // Of the multiplexer it would be said of the call itself.
+            Added::Shadowed(by) if has && self.is_itself(name, &of, arch) => {
                 let what = Change::Shadowed { name: name.to_owned(), by };
                 if !self.notes.iter().any(|note| note.what == what && note.pointer == pointer) {
                     self.note(what);
@@ -167,6 +195,10 @@ impl Adding<'_, '_> {
             Added::Shadowed(_) | Added::Replaced => {}
         }
         Ok(())
+    }
+
+    fn is_itself(&self, name: &str, key: &Key, arch: Arch) -> bool {
+        matches!((key, known(self.vintage, arch, name)), (Key::Number(key), Known::Number(own)) if *key == own)
     }
 
     fn note_replaced(&mut self, of: &str, on: Arch) {

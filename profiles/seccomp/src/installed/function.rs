@@ -143,7 +143,7 @@ fn program_order(
 ///
 /// libseccomp tells x32 from x86-64 by bit 30 when both are there: no number of one is a number of the other. When x86-64 is alone,
 /// everything from bit 30 up is foreign, and so are numbers with bit 31 alone; but not −1, which a tracer leaves to skip a call.
-fn owner<T>(here: &BTreeMap<Arch, T>, nr: u32) -> Option<Arch> {
+pub(super) fn owner<T>(here: &BTreeMap<Arch, T>, nr: u32) -> Option<Arch> {
     let has = |arch: Arch| here.contains_key(&arch).then_some(arch);
     match (has(Arch::X86_64), has(Arch::X32)) {
         (Some(_), Some(_)) if nr & X32_SYSCALL_BIT != 0 => Some(Arch::X32),
@@ -155,7 +155,7 @@ fn owner<T>(here: &BTreeMap<Arch, T>, nr: u32) -> Option<Arch> {
 }
 
 /// runc's addition, which comes before the filter proper. It tells x32 by bit 30 alone.
-fn returns_enosys<T>(here: &BTreeMap<Arch, T>, nr: u32, heights: &Heights) -> bool {
+pub(super) fn returns_enosys<T>(here: &BTreeMap<Arch, T>, nr: u32, heights: &Heights) -> bool {
     here.keys().any(|arch| {
         let Some(height) = heights.get(arch) else { return false };
         let x32 = nr & X32_SYSCALL_BIT != 0;

@@ -43,6 +43,7 @@ use crate::interpret::SeccompData;
 use crate::resolve::{Facts, Resolved, SkipReason, resolve};
 use crate::syscalls::{self, SyscallNr};
 use adding::Adding;
+pub(crate) use adding::{Entered, Watched};
 use database::{Database, Key};
 pub use engine::{Engine, Runtime};
 pub(crate) use function::Function;
@@ -104,6 +105,17 @@ pub fn install(
     engine: Engine,
     vintage: Vintage,
 ) -> Result<Installed, ProfileError> {
+    install_watching(written, facts, engine, vintage, &mut Watched::default())
+}
+
+/// The same, with a record of the rules that libseccomp is given for one call.
+pub(crate) fn install_watching(
+    written: &Written,
+    facts: &Facts,
+    engine: Engine,
+    vintage: Vintage,
+    watched: &mut Watched,
+) -> Result<Installed, ProfileError> {
     let Some(runtime) = engine.runtime() else { return as_written(written, facts, vintage) };
     let mut notes = Vec::new();
     let Some(settled) = settle(written, facts, engine, runtime, vintage, &mut notes)? else {
@@ -119,7 +131,7 @@ pub fn install(
         }
     }
     for rule in &settled.rules {
-        let mut adding = Adding { rule, native: facts.arch, runtime, vintage, notes: &mut notes };
+        let mut adding = Adding { rule, native: facts.arch, runtime, vintage, notes: &mut notes, watched };
         adding.add(settled.default, &mut databases)?;
     }
     // A rule for the multiplexer as a whole stands there, and those for its parts say nothing.
@@ -198,6 +210,30 @@ impl Installed {
     /// Whether a filter is installed at all.
     pub fn confines(&self) -> bool {
         !matches!(self.meaning, Meaning::Off)
+    }
+
+    fn of_token(&self, token: u32) -> BTreeMap<Arch, ()> {
+        self.arches.iter().filter(|arch| arch.audit_token() == token).map(|arch| (*arch, ())).collect()
+    }
+
+    /// The architecture of the filter that a call belongs to, `None` for a foreign one.
+    pub(crate) fn abi(&self, token: u32, nr: u32) -> Option<Arch> {
+        function::owner(&self.of_token(token), nr)
+    }
+
+    /// The highest number that the profile names, where the call's lies above it and gets ENOSYS for that.
+    pub(crate) fn enosys_above(&self, token: u32, nr: u32) -> Option<SyscallNr> {
+        let heights: Heights = self
+            .notes
+            .iter()
+            .filter_map(|note| match note.what {
+                Change::EnosysAbove { arch, highest } => Some((arch, highest)),
+                _ => None,
+            })
+            .collect();
+        let gets = |arch: &Arch| function::returns_enosys(&BTreeMap::from([(*arch, ())]), nr, &heights);
+        let arch = self.of_token(token).into_keys().find(gets)?;
+        heights.get(&arch).copied()
     }
 
     /// The notes on what makes the filter answer otherwise than the profile as written.

@@ -115,6 +115,8 @@ fn what_happens_to_many_names_is_one_line() {
                    ones): futex_requeue, futex_wait, futex_wake, map_shadow_stack, mseal, cachestat, ";
     assert!(lines[0].starts_with(unknown), "{lines:#?}");
 
+    assert!(!kinds(&it).contains(&"shadowed"), "of socketcall's rules socket's are: {:#?}", it.notes);
+
     let json = oci(r#"{"names":["bind","read","connect","socket"],"action":"SCMP_ACT_ALLOW"},
                       {"names":["accept4"],"action":"SCMP_ACT_ALLOW"}"#);
     assert_eq!(

@@ -3,7 +3,10 @@
 use anyhow::Context;
 use clap::Parser;
 use plim_seccomp::Arch;
-use plim_seccomp::explain::{DecidedBy, Explanation, Outcome, Question, explain_filter, explain_profile};
+use plim_seccomp::explain::{
+    ChangeKind, DecidedBy, ExplainError, Explanation, Outcome, Question, QuestionError, explain_filter,
+    explain_installed, explain_profile,
+};
 use plim_seccomp::installed::Engine;
 use plim_tools_common::args::{Format, Output};
 use plim_tools_common::confine::{ConfineArgs, Phase};
@@ -48,13 +51,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
 
     let side = gathered.side()?;
     let reading = facts.reading(side.bounding);
-    let mut question = Question::of_call(args.call_arch.unwrap_or(reading.facts.arch), &args.syscall)?;
+    let mut question = Question::of_call(args.call_arch.unwrap_or(reading.facts.arch), &args.syscall)
+        .map_err(with_call_arch)?;
     for argument in &args.arguments {
         question = question.with(argument)?;
     }
     let explanation = match &side.content {
         Content::Profile(written) if reading.engine == Engine::Written => {
-            explain_profile(written, &reading.facts, &question).with_context(|| side.name.clone())?
+            let answer = explain_profile(written, &reading.facts, &question);
+            explained(answer, || side.name.clone())?
+        }
+        Content::Profile(written) => {
+            let (facts, engine) = (&reading.facts, reading.engine);
+            let answer = explain_installed(written, facts, engine, reading.libseccomp, &question);
+            explained(answer, || format!("{} as {engine} installs it", side.name))?
         }
         _ => {
             let programs = side.meaning(&reading)?.programs(reading.facts.arch)?;
@@ -68,6 +78,30 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         Format::Table => out.emit(draw(&explanation, style).as_bytes())?,
     }
     Ok(exit::CLEAN)
+}
+
+/// What is beyond the budget is not known; a profile without a meaning is bad input.
+fn explained(
+    answer: Result<Explanation, ExplainError>,
+    what: impl Fn() -> String,
+) -> anyhow::Result<Explanation> {
+    match answer {
+        Err(ExplainError::Undecided(why)) => {
+            let unknown: anyhow::Result<Explanation> = Err(why).with_context(what);
+            Ok(unknown.or_status(exit::UNOBSERVABLE)?)
+        }
+        other => other.with_context(what),
+    }
+}
+
+/// How to ask for a call that another architecture has.
+fn with_call_arch(error: QuestionError) -> anyhow::Error {
+    match &error {
+        QuestionError::Call { elsewhere: Some(arch), .. } => {
+            anyhow::anyhow!("{error}: add --call-arch {arch}")
+        }
+        _ => error.into(),
+    }
 }
 
 fn draw(explanation: &Explanation, style: Style) -> String {
@@ -111,6 +145,13 @@ fn one(outcome: &Outcome, style: Style) -> String {
         DecidedBy::ForeignArchitecture { arches } => {
             line("decided by", &format!("its architecture, which is none of {}", arches.join(", ")));
         }
+        DecidedBy::Joined { pointers } => {
+            let rules = pointers.join(", ");
+            line(
+                "decided by",
+                &format!("libseccomp, which joins {rules} so that it does; no rule holds by itself"),
+            );
+        }
         DecidedBy::Filter { filter, path } => {
             line("decided by", &format!("filter {filter}, in {} instructions", path.len()));
             for step in path {
@@ -123,7 +164,12 @@ fn one(outcome: &Outcome, style: Style) -> String {
         line("for example", &outcome.witness.to_string());
     }
     for change in &outcome.changes {
-        line("would change it", &format!("{}: then {}", change.what, change.then.0));
+        // The others name their place.
+        let place = match (change.kind, &change.pointer) {
+            (ChangeKind::Capabilities | ChangeKind::Kernel, Some(pointer)) => format!(" ({pointer})"),
+            _ => String::new(),
+        };
+        line("would change it", &format!("{}{place}: then {}", change.what, change.then.0));
     }
     if let Some(advice) = &outcome.errno_advice {
         let harm = match (advice.is_enosys, advice.breaks) {

@@ -1,99 +1,21 @@
 //! How long judging takes, reading included: 10,000 manifests by the default pack and by all, 1,000 snapshots by all.
 //! `cargo bench -p plim-policy` prints the times and fails beyond 5 s and 2 s of processor time, which a busy machine does not stretch.
-#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "../tests/common/load.rs"]
+mod load;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use plim_model::{CapabilitySet, Snapshot};
-use plim_policy::judge::{Options, Subject, judge};
-use plim_policy::rules::load;
-use plim_policy::text::{Limits, read};
-use plim_policy::{declared, packs};
-
-fn options(files: &common::Files) -> Options<'_> {
-    Options {
-        today: common::TODAY,
-        facts: common::facts(CapabilitySet::DOCKER_DEFAULT),
-        engine: None,
-        libseccomp: None,
-        source: files,
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    }
-}
-
-/// Processor time of this process, all threads (proc_pid_stat(5): fields 14 and 15, in ticks of 10 ms).
-fn used() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("stat");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
-    let ticks = |index: usize| fields[index].parse::<u64>().expect("ticks");
-    Duration::from_millis(10 * (ticks(11) + ticks(12)))
-}
-
-/// All packs; the restricted level holds baseline.
-fn all_packs() -> Vec<String> {
-    packs::names().filter(|name| *name != "pss-baseline").map(|name| format!("pack:{name}")).collect()
-}
-
-fn manifests(files: &common::Files, policies: &[String]) -> Duration {
-    let text = |n: usize| {
-        format!(
-            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web-{n}\n  namespace: shop\n  labels: {{app: web, tier: front}}\nspec:\n  replicas: 2\n  template:\n    metadata:\n      labels: {{app: web}}\n    spec:\n      securityContext:\n        runAsNonRoot: true\n        seccompProfile: {{type: RuntimeDefault}}\n      containers:\n        - name: web\n          image: registry.example/web:{n}\n          env:\n            - {{name: A, value: b}}\n            - {{name: C, value: d}}\n          ports: [{{containerPort: 8080}}]\n          resources: {{limits: {{memory: 256Mi, cpu: 500m}}}}\n          securityContext:\n            allowPrivilegeEscalation: {}\n            capabilities: {{drop: [ALL]}}\n          volumeMounts:\n            - {{name: cache, mountPath: /cache}}\n      volumes:\n        - {{name: cache, emptyDir: {{}}}}\n",
-            n.is_multiple_of(2)
-        )
-    };
-    let texts: Vec<String> = (0..10_000).map(text).collect();
-    let (start, before) = (Instant::now(), used());
-    let mut subjects = Vec::new();
-    for text in &texts {
-        let declared = declared::read(&read(text, Limits::INPUT).expect("YAML"), "x").expect("a manifest");
-        subjects.extend(
-            declared.workloads.into_iter().map(|workload| Subject::of_workload(workload, Some("x.yaml"))),
-        );
-    }
-    let set = load(policies, files).expect("loads");
-    let findings = judge(&set, &subjects, &options(files));
-    let json = serde_json::to_vec(&findings).expect("JSON");
-    let (took, wall) = (used() - before, start.elapsed());
-    println!(
-        "10,000 manifests by {} rules: {took:?} of processor time, {wall:?} in all ({} failures, {} MiB of JSON)",
-        set.rules.len(),
-        findings.summary.fail,
-        json.len() >> 20
-    );
-    took
-}
-
-fn snapshots(files: &common::Files) -> Duration {
-    let text = common::hardened().to_string();
-    let (start, before) = (Instant::now(), used());
-    let subjects: Vec<Subject> = (0..1_000)
-        .map(|n| {
-            let snapshot =
-                Snapshot::from_json(serde_json::from_str(&text).expect("JSON")).expect("a snapshot");
-            let filters = Subject::saved_filters(&snapshot);
-            Subject::of_snapshot(&format!("docker:web-{n}"), snapshot, filters)
-        })
-        .collect();
-    let set = load(&all_packs(), files).expect("loads");
-    let findings = judge(&set, &subjects, &options(files));
-    let (took, wall) = (used() - before, start.elapsed());
-    println!(
-        "1,000 snapshots by {} rules of all packs: {took:?} of processor time, {wall:?} in all ({} findings)",
-        set.rules.len(),
-        findings.findings.len()
-    );
-    took
-}
+use load::{all_packs, manifests, snapshots};
 
 fn main() {
     let files = common::Files(Vec::new());
     for policies in [vec!["pack:docker-default".to_owned()], all_packs()] {
-        let took = manifests(&files, &policies);
+        let took = manifests(10_000, &files, &policies);
         assert!(took <= Duration::from_secs(5), "10,000 manifests by {policies:?} took {took:?}");
     }
-    let took = snapshots(&files);
+    let took = snapshots(1_000, &files);
     assert!(took <= Duration::from_secs(2), "1,000 snapshots took {took:?}");
 }

@@ -14,7 +14,7 @@ use plim_seccomp::{Action, Arch, presets};
 
 use super::check::Answer;
 use super::memo::Memo;
-use super::{Options, Subject, syscall};
+use super::{Options, Subject, syscall, verify};
 use crate::declared::Container;
 use crate::rules::{Call, Relation};
 
@@ -118,6 +118,8 @@ enum Profile<'a> {
 enum Question<'a> {
     Against(Relation, &'a str, &'a str, Option<CapabilitySet>),
     Calls(&'a [Call], &'a [Call]),
+    /// Whether it is what this engine makes of a profile.
+    Installed(Option<&'a Written>, &'a str, Option<CapabilitySet>),
 }
 
 /// The meaning of profiles and filters. Most targets of a run share theirs, so that each is worked out once.
@@ -184,6 +186,25 @@ impl<'a> Meanings<'a> {
     pub(super) fn calls(&self, stack: &Stack, must_deny: &'a [Call], must_allow: &'a [Call]) -> Answer {
         self.answers.get((stack.clone(), Question::Calls(must_deny, must_allow)), || {
             Answer::of(syscall::check(stack, must_deny, must_allow, self.options))
+        })
+    }
+
+    /// The installed filters against what the engine was asked for.
+    pub(super) fn installed(&self, subject: &'a Subject) -> Answer {
+        let stack = match of_live(subject) {
+            Ok(stack) => stack,
+            Err(why) => return Answer::Unknown(why),
+        };
+        let asked = match &subject.declared_seccomp {
+            Observed::Present(written) => Some(written.as_ref()),
+            Observed::Absent => None,
+            Observed::Unknown(why) => return Answer::Unknown(why.clone()),
+        };
+        let snapshot = subject.snapshot.as_ref();
+        let caps = snapshot.and_then(|s| s.capabilities.present()).map(|sets| sets.bounding);
+        let engine = snapshot.map_or("", |snapshot| snapshot.target.engine.as_str());
+        self.answers.get((stack.clone(), Question::Installed(asked, engine, caps)), || {
+            Answer::of(verify::verify(&stack, asked, engine, caps, self.options))
         })
     }
 

@@ -4,7 +4,7 @@ use plim_model::{CapabilitySet, Observed};
 
 use super::behaviour::{self, Meanings};
 use super::context::Prepared;
-use super::{Judged, Subject, escape, not_linux, verify};
+use super::{Judged, Subject, escape, not_linux};
 use crate::declared::Container;
 use crate::finding::Outcome;
 use crate::pss::Verdict;
@@ -138,7 +138,7 @@ fn live_check<'a>(
             Ok(stack) => meanings.calls(&stack, must_deny, must_allow),
             Err(why) => Answer::Unknown(why),
         },
-        Check::VerifyInstalled => verify::verify(subject, meanings.options),
+        Check::VerifyInstalled => meanings.installed(subject),
         Check::NoEscapePaths => escape::live(snapshot),
         Check::PodSecurity { .. } => Answer::Unknown("a manifest's control on a live target".to_owned()),
     }

@@ -3,27 +3,24 @@
 //! Between the two stand a runtime and a release of libseccomp, which the kernel does not name: every one that may have installed the
 //! profile is tried, and the filter is the declared one when it is what one of them makes of it.
 
-use plim_model::Observed;
+use plim_model::CapabilitySet;
 use plim_seccomp::diagram::{Diagram, Store, Undecided};
 use plim_seccomp::dialect::Written;
 use plim_seccomp::exact;
 use plim_seccomp::installed::{Engine, Vintage, install};
 use plim_seccomp::resolve::Facts;
 
-use super::behaviour::{facts, grown, of_live, told};
-use super::check::Answer;
-use super::{Options, Subject};
+use super::Options;
+use super::behaviour::{Stack, facts, grown, told};
 
-/// Whether what is installed means what was asked for. Further filters on top of it only take away.
-pub(super) fn verify(subject: &Subject, options: &Options<'_>) -> Answer {
-    Answer::of(decide(subject, options))
-}
-
-fn decide(subject: &Subject, options: &Options<'_>) -> Result<Vec<String>, String> {
-    let snapshot = subject.snapshot.as_ref();
-    let caps = snapshot.and_then(|s| s.capabilities.present()).map(|sets| sets.bounding);
-    let engine = snapshot.map_or("", |snapshot| snapshot.target.engine.as_str());
-    let installed = of_live(subject)?;
+/// Where what is installed means something else than what `engine` was asked for. Further filters on top of it only take away.
+pub(super) fn verify(
+    installed: &Stack,
+    asked: Option<&Written>,
+    engine: &str,
+    caps: Option<CapabilitySet>,
+    options: &Options<'_>,
+) -> Result<Vec<String>, String> {
     let mut store = Store::new();
     let undecided = |undecided: Undecided| undecided.to_string();
     // What the container's program put on top comes later: the oldest are the engine's.
@@ -31,12 +28,9 @@ fn decide(subject: &Subject, options: &Options<'_>) -> Result<Vec<String>, Strin
     for below in (0..=installed.len()).rev() {
         stacks.push(store.of_stack(&installed[..below]).map_err(undecided)?);
     }
-    let asked = match &subject.declared_seccomp {
-        Observed::Present(written) => {
-            readings(&mut store, written, &facts(caps, options), engine, options, &stacks)?
-        }
-        Observed::Absent => store.constant(plim_seccomp::Action::Allow),
-        Observed::Unknown(why) => return Err(why.clone()),
+    let asked = match asked {
+        Some(written) => readings(&mut store, written, &facts(caps, options), engine, options, &stacks)?,
+        None => store.constant(plim_seccomp::Action::Allow),
     };
     if stacks.contains(&asked) {
         return Ok(Vec::new());

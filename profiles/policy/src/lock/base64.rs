@@ -28,8 +28,15 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
         }
         let mut word = 0_u32;
         for letter in &chunk[..filled] {
-            let value = LETTERS.iter().position(|known| known == letter)?;
-            word = word << 6 | u32::try_from(value).ok()?;
+            let value = match letter {
+                b'A'..=b'Z' => letter - b'A',
+                b'a'..=b'z' => letter - b'a' + 26,
+                b'0'..=b'9' => letter - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            word = word << 6 | u32::from(value);
         }
         word <<= 6 * (4 - filled);
         bytes.extend(&word.to_be_bytes()[1..filled]);

@@ -1,16 +1,17 @@
 //! What a target has now, against what is locked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use plim_model::diff::{Area, AreaSet, Change, Effect, Filters, compare};
 use plim_model::{Observed, Snapshot};
 use plim_seccomp::bpf::Program;
 use serde_json::{Value, json};
 
+use super::entry::compared;
 use super::order::effect;
-use super::{Lock, base64, declared, entry, key};
+use super::{Lock, base64, declared, key};
 use crate::finding::{Finding, Outcome, Severity, Where};
-use crate::judge::{Subject, growth};
+use crate::judge::{Growth, Subject, growth};
 
 /// What came of holding targets against a lock file.
 #[derive(Clone, Debug, Default)]
@@ -31,10 +32,25 @@ pub(super) struct Found {
     pub(super) less: bool,
 }
 
+/// What one stack of filters permits beyond another, or why that cannot be told.
+type More = Result<Vec<Growth>, String>;
+
+/// Each pair decided once: many targets have the same.
+#[derive(Default)]
+struct Growths(HashMap<(Vec<Program>, Vec<Program>), More>);
+
+impl Growths {
+    fn of(&mut self, before: &[Program], after: &[Program]) -> &More {
+        let pair = (before.to_vec(), after.to_vec());
+        self.0.entry(pair).or_insert_with_key(|(before, after)| growth(before, after))
+    }
+}
+
 /// Holds every subject against its entry.
 pub fn check(lock: &Lock, file: &str, subjects: &[Subject]) -> Locked {
     let mut locked = Locked::default();
     let mut seen = std::collections::BTreeSet::new();
+    let mut growths = Growths::default();
     for subject in subjects {
         let key = key(subject);
         let line = lock.lines.get(&key).copied().unwrap_or(1);
@@ -53,10 +69,10 @@ pub fn check(lock: &Lock, file: &str, subjects: &[Subject]) -> Locked {
             ));
             continue;
         };
-        let now = entry(subject);
+        let now = compared(subject);
         let areas = match (&subject.snapshot, old.get("declared")) {
             (None, Some(old)) => declared::compare(old, &now["declared"]),
-            (Some(_), None) => live(old, &now, subject),
+            (Some(_), None) => live(old, &now, subject, &mut growths),
             _ => {
                 let what = "one is something that runs and the other a declaration".to_owned();
                 BTreeMap::from([(None, Found { unknown: vec![what], ..Found::default() })])
@@ -239,7 +255,7 @@ pub(super) fn same_filters(old: &Value, new: &Value) -> bool {
     }
 }
 
-fn live(old: &Value, now: &Value, subject: &Subject) -> BTreeMap<Option<Area>, Found> {
+fn live(old: &Value, now: &Value, subject: &Subject, growths: &mut Growths) -> BTreeMap<Option<Area>, Found> {
     let mut areas: BTreeMap<Option<Area>, Found> = BTreeMap::new();
     let sides = (snapshot_of(old, &subject.snapshot_json), snapshot_of(now, &subject.snapshot_json));
     let (before, after) = match sides {
@@ -267,22 +283,24 @@ fn live(old: &Value, now: &Value, subject: &Subject) -> BTreeMap<Option<Area>, F
     for fact in &diff.unknown {
         areas.entry(Some(fact.area)).or_default().unknown.push(format!("{}: {}", fact.path, fact.why));
     }
-    seccomp(old, now, subject, areas.entry(Some(Area::Seccomp)).or_default());
+    seccomp(old, now, subject, growths, areas.entry(Some(Area::Seccomp)).or_default());
     areas
 }
 
-fn seccomp(old: &Value, now: &Value, subject: &Subject, found: &mut Found) {
-    let why = match &subject.filters {
-        Observed::Unknown(why) => why.clone(),
-        _ => "the lock file holds digests of filters, not their programs".to_owned(),
+fn seccomp(old: &Value, now: &Value, subject: &Subject, growths: &mut Growths, found: &mut Found) {
+    let digests_alone = "the lock file holds digests of filters, not their programs";
+    let (after, why) = match &subject.filters {
+        Observed::Present(programs) => (Some(programs.as_slice()), digests_alone),
+        Observed::Absent => (Some(&[][..]), digests_alone),
+        Observed::Unknown(why) => (None, why.as_str()),
     };
-    match (programs(old), programs(now)) {
+    match (programs(old), after) {
         (Some(before), Some(after)) => {
-            match growth(&before, &after) {
-                Ok(more) => found.grown.extend(more.iter().map(crate::judge::Growth::grown)),
-                Err(why) => found.unknown.push(why),
+            match growths.of(&before, after) {
+                Ok(more) => found.grown.extend(more.iter().map(Growth::grown)),
+                Err(why) => found.unknown.push(why.clone()),
             }
-            found.less |= growth(&after, &before).is_ok_and(|less| !less.is_empty());
+            found.less |= growths.of(after, &before).as_ref().is_ok_and(|less| !less.is_empty());
         }
         _ if digests(old) == digests(now) && digests(old).is_some() => {}
         _ => found.unknown.push(format!("seccomp filters: {why}")),

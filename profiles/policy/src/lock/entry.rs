@@ -2,6 +2,7 @@
 
 use plim_model::Observed;
 use plim_seccomp::analyse;
+use plim_seccomp::bpf::Program;
 use serde_json::{Map, Value, json};
 
 use super::base64;
@@ -27,6 +28,15 @@ const SECTIONS: [&str; 14] = [
 
 /// The entry of a target.
 pub fn entry(subject: &Subject) -> Value {
+    of(subject, locked)
+}
+
+/// The same for a comparison, which has the programs themselves.
+pub(super) fn compared(subject: &Subject) -> Value {
+    of(subject, |_| Value::Null)
+}
+
+fn of(subject: &Subject, filter: impl Fn(&Program) -> Value) -> Value {
     if subject.snapshot.is_none() {
         // Serialising plain data cannot fail.
         let mut workload = serde_json::to_value(&subject.workload).unwrap_or_default();
@@ -38,7 +48,7 @@ pub fn entry(subject: &Subject) -> Value {
             for mut container in list.as_array().cloned().into_iter().flatten() {
                 let name = container["name"].as_str().unwrap_or("?").to_owned();
                 if let Some(facts) = container.as_object_mut() {
-                    for same in ["name", "cap_add", "cap_drop", "healthcheck", "ulimits", "restart"] {
+                    for same in ["name", "cap_add", "cap_drop", "healthcheck", "restart"] {
                         facts.shift_remove(same);
                     }
                 }
@@ -61,7 +71,7 @@ pub fn entry(subject: &Subject) -> Value {
     let id = snapshot["target"]["id"].as_str().unwrap_or_default();
     let mut entry = Value::Object(entry);
     clean(&mut entry, id);
-    entry["seccomp"] = seccomp(subject);
+    entry["seccomp"] = seccomp(subject, filter);
     entry["findings"] = findings(subject);
     let unknown: Vec<&Value> = snapshot["unknown"]
         .as_array()
@@ -156,25 +166,25 @@ fn without_ids(value: &mut Value, id: &str) {
     }
 }
 
-/// Mode and filters: for the reader how many calls of each architecture are let through, for the comparison the programs.
-fn seccomp(subject: &Subject) -> Value {
+/// A filter as it is locked: for the reader how many calls of each architecture it lets through, and the program.
+fn locked(program: &Program) -> Value {
+    // A filter beyond the engine's budget has no counts; its program is locked all the same.
+    let counts = analyse::summary(program).into_iter().flatten().map(|summary| {
+        let text = format!(
+            "{} allowed, {} refused, {} by argument",
+            summary.allowed, summary.refused, summary.conditional
+        );
+        (summary.arch, text.into())
+    });
+    let permits: Map<String, Value> = counts.collect();
+    json!({"permits": permits, "program": base64::encode(&program.to_bytes())})
+}
+
+/// Mode and filters.
+fn seccomp(subject: &Subject, filter: impl Fn(&Program) -> Value) -> Value {
     let mode = subject.snapshot_json["seccomp"]["mode"].clone();
     let filters: Value = match &subject.filters {
-        Observed::Present(programs) => programs
-            .iter()
-            .map(|program| {
-                let mut permits = Map::new();
-                // A filter beyond the engine's budget has no counts; its program is locked all the same.
-                for summary in analyse::summary(program).into_iter().flatten() {
-                    let counts = format!(
-                        "{} allowed, {} refused, {} by argument",
-                        summary.allowed, summary.refused, summary.conditional
-                    );
-                    permits.insert(summary.arch, counts.into());
-                }
-                json!({"permits": permits, "program": base64::encode(&program.to_bytes())})
-            })
-            .collect(),
+        Observed::Present(programs) => programs.iter().map(filter).collect(),
         Observed::Absent => json!([]),
         // Of a saved snapshot the digests are left.
         Observed::Unknown(_) => subject.snapshot_json["seccomp"]["filters"]

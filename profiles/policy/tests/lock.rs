@@ -2,33 +2,13 @@
 
 mod common;
 
-use common::{default_filter, filter, hardened, live, with};
+use common::{default_filter, filter, grown, hardened, live, locked, with};
 use plim_model::CapabilitySet;
 use plim_policy::Outcome;
-use plim_policy::declared::command_line;
-use plim_policy::judge::Subject;
 use plim_policy::lock::{Lock, check, key};
 use plim_seccomp::bpf::Program;
 use plim_seccomp::presets;
 use serde_json::{Value, json};
-
-/// The text of a lock file with this one target, read back.
-fn locked(subject: &Subject) -> Lock {
-    let mut lock = Lock::default();
-    lock.put(subject);
-    let text = lock.write();
-    let read = Lock::read(&text, "plim.lock").unwrap_or_else(|error| panic!("{error}\n{text}"));
-    assert_eq!(read.targets, lock.targets, "what is written is read");
-    assert_eq!(read.write(), text, "the same bytes");
-    read
-}
-
-/// Rules that fail when `now` is held to a lock of `then`.
-fn grown(then: &Subject, now: &Subject) -> Vec<(String, Outcome, Vec<String>)> {
-    let found = check(&locked(then), "plim.lock", std::slice::from_ref(now));
-    let bad = found.findings.into_iter().filter(|finding| finding.outcome != Outcome::Pass);
-    bad.map(|finding| (finding.rule, finding.outcome, finding.evidence)).collect()
-}
 
 /// A container with Docker's own confinement, from which both directions are open.
 fn middle() -> Value {
@@ -301,64 +281,6 @@ fn updates_keep_what_means_the_same() {
     let found = check(&lock, "plim.lock", &[stranger]);
     assert_eq!((found.findings[0].rule.as_str(), found.findings[0].outcome), ("PLIM-K000", Outcome::Fail));
     assert_eq!(found.unseen, ["docker:web"]);
-}
-
-#[test]
-fn declarations_are_locked_too() {
-    let of = |extra: &str| {
-        let line = format!(
-            "docker run --name web -u 1000 --cap-drop=ALL --cap-add=CHOWN --security-opt no-new-privileges --read-only -m 64m --cpus 1 --pids-limit 9 -v /srv/data:/data:ro -p 127.0.0.1:8080:80 {extra} web:1"
-        );
-        Subject::of_workload(command_line::read(&line).unwrap(), None)
-    };
-    let base = of("");
-    for (extra, rule) in [
-        ("--privileged", "K002"),
-        ("--cap-add NET_ADMIN", "K002"),
-        ("--security-opt no-new-privileges=false", "K002"),
-        ("--security-opt seccomp=unconfined", "K003"),
-        ("--security-opt seccomp=own.json", "K003"),
-        ("--security-opt apparmor=unconfined", "K007"),
-        ("--security-opt systempaths=unconfined", "K004"),
-        ("--read-only=false", "K004"),
-        ("-u 0", "K006"),
-        ("--pid host", "K001"),
-        ("--network host", "K001"),
-        ("--ipc container:db", "K001"),
-        ("-p 9090:90", "K001"),
-        ("-v /etc:/x", "K004"),
-        ("--device /dev/kvm", "K005"),
-        ("--device-cgroup-rule 'c 10:200 rwm'", "K005"),
-        ("--gpus all", "K005"),
-        ("--group-add docker", "K006"),
-        ("--volumes-from db", "K004"),
-        ("--sysctl net.ipv4.ip_forward=1", "K010"),
-        ("-m 128m", "K008"),
-        ("-m 0", "K008"),
-        ("--cpus 2", "K008"),
-        ("--pids-limit -1", "K008"),
-    ] {
-        let found = grown(&base, &of(extra));
-        assert!(
-            found.iter().any(|(id, outcome, _)| id.ends_with(rule) && *outcome == Outcome::Fail),
-            "{extra}: {found:?}"
-        );
-    }
-    for extra in [
-        "",
-        "--cap-drop CHOWN",
-        "-m 32m",
-        "--pids-limit 5",
-        "--tmpfs /tmp",
-        "-l a=b",
-        "--hostname x",
-        "-e A=1",
-        "--userns private",
-    ] {
-        let found = grown(&base, &of(extra));
-        let only_caps = extra == "--cap-drop CHOWN";
-        assert!(found.is_empty() || only_caps, "{extra}: {found:?}");
-    }
 }
 
 #[test]

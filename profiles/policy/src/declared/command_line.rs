@@ -316,7 +316,7 @@ fn set(
         "device-cgroup-rule" => options.devices.push(text()),
         "gpus" => options.devices.push(format!("gpus {value}")),
         "volumes-from" => options.mounts.push(engine::volumes_from(value)),
-        "device" => options.devices.push(value.split(':').next().unwrap_or_default().to_owned()),
+        "device" => options.devices.push(engine::device(value)),
         "sysctl" => {
             let (key, value) = value.split_once('=').ok_or_else(|| bad("NAME=VALUE"))?;
             options.sysctls.insert(key.to_owned(), value.to_owned());
@@ -332,7 +332,8 @@ fn set(
         "pids-limit" => options.pids = Some(value.parse().map_err(|_| bad("a number"))?),
         "restart" => options.restart = text(),
         "health-cmd" => options.healthcheck = Some(true),
-        "ulimit" => options.ulimits.push(value.split('=').next().unwrap_or_default().to_owned()),
+        "ulimit" => options.ulimits.push(text()),
+        "runtime" => options.runtime = text(),
         "label" => {
             let (key, value) = value.split_once('=').unwrap_or((value, ""));
             options.labels.insert(key.to_owned(), value.to_owned());

@@ -198,13 +198,8 @@ impl<'n> Service<'n> {
                 _ => self.text("restart")?,
             },
             healthcheck: healthcheck.map(|check| check.bool_of("disable") != Some(true)),
-            ulimits: self
-                .get("ulimits")
-                .map(Node::entries)
-                .unwrap_or_default()
-                .iter()
-                .map(|(k, _)| k.text.clone())
-                .collect(),
+            ulimits: self.get("ulimits").map(Node::entries).unwrap_or_default().iter().map(ulimit).collect(),
+            runtime: self.text("runtime")?,
             labels: self.pairs("labels"),
         })
     }
@@ -215,9 +210,13 @@ impl<'n> Service<'n> {
         for layer in &self.layers {
             for item in layer.get("devices").map(Node::items).unwrap_or_default() {
                 // In short, or in words (`source`, `target`, `permissions`).
-                match item.text().or_else(|| item.text_of("source")) {
-                    Some(text) => devices.push(text.split(':').next().unwrap_or_default().to_owned()),
-                    None => return self.wrong(item, "devices", "HOST[:CONTAINER[:rwm]]"),
+                match (item.text(), item.text_of("source")) {
+                    (Some(text), _) => devices.push(engine::device(text)),
+                    (None, Some(path)) => {
+                        let access = item.text_of("permissions").unwrap_or_default();
+                        devices.push(engine::device_with(path, access));
+                    }
+                    (None, None) => return self.wrong(item, "devices", "HOST[:CONTAINER[:rwm]]"),
                 }
             }
             let requested = layer.path(&["deploy", "resources", "reservations", "devices"]);
@@ -288,5 +287,14 @@ impl<'n> Service<'n> {
             }
         }
         Ok(ports)
+    }
+}
+
+/// `NAME: NUMBER`, or `NAME: {soft: …, hard: …}`.
+fn ulimit((name, value): &(crate::text::Key, Node)) -> String {
+    let part = |key: &str| value.text_of(key).unwrap_or_default();
+    match value.text() {
+        Some(both) => format!("{}={both}", name.text),
+        None => format!("{}={}:{}", name.text, part("soft"), part("hard")),
     }
 }

@@ -57,7 +57,10 @@ fn container(node: &Node, stem: &str) -> Workload {
             .map(Node::items)
             .unwrap_or_default()
             .iter()
-            .filter_map(|device| device.text_of("PathOnHost").map(str::to_owned))
+            .filter_map(|device| {
+                let access = device.text_of("CgroupPermissions").unwrap_or_default();
+                Some(engine::device_with(device.text_of("PathOnHost")?, access))
+            })
             .chain(texts("DeviceCgroupRules"))
             .chain(host("DeviceRequests").filter(|list| !list.items().is_empty()).map(|_| "gpus".to_owned()))
             .collect(),
@@ -84,8 +87,12 @@ fn container(node: &Node, stem: &str) -> Workload {
             .map(Node::items)
             .unwrap_or_default()
             .iter()
-            .filter_map(|limit| limit.text_of("Name").map(str::to_owned))
+            .filter_map(|limit| {
+                let part = |key: &str| limit.text_of(key).unwrap_or_default();
+                Some(format!("{}={}:{}", limit.text_of("Name")?, part("Soft"), part("Hard")))
+            })
             .collect(),
+        runtime: text("Runtime"),
         ..Options::default()
     };
     let mut container = options.container();
@@ -95,6 +102,10 @@ fn container(node: &Node, stem: &str) -> Workload {
     }
     if let Some(masked) = host("MaskedPaths") {
         container.masked_paths = Some(!masked.items().is_empty());
+    }
+    if let Some(paths) = host("ReadonlyPaths") {
+        container.proc_sys_read_only =
+            Some(paths.items().iter().any(|path| path.text() == Some("/proc/sys")));
     }
     Workload {
         form: Form::Docker,

@@ -35,6 +35,7 @@ pub(super) struct Options {
     pub(super) restart: String,
     pub(super) healthcheck: Option<bool>,
     pub(super) ulimits: Vec<String>,
+    pub(super) runtime: String,
     pub(super) labels: BTreeMap<String, String>,
 }
 
@@ -45,6 +46,7 @@ fn security_option(option: &str) -> (&str, &str) {
 
 impl Options {
     pub(super) fn container(mut self) -> Container {
+        self.ulimits.sort();
         let add = capability_names(self.cap_add.iter().map(String::as_str));
         let drop = capability_names(self.cap_drop.iter().map(String::as_str));
         let privileged = self.privileged;
@@ -65,6 +67,7 @@ impl Options {
             selinux: Some(unless_privileged("default")),
             namespaces: Some(self.namespaces()),
             masked_paths: Some(!privileged),
+            proc_sys_read_only: Some(!privileged),
             resources: self.resources(),
             user: self.user.filter(|user| !user.is_empty()),
             ..Container::default()
@@ -83,7 +86,10 @@ impl Options {
                 ("apparmor", profile) => container.apparmor = Some(profile.to_owned()),
                 ("label", "disable") => container.selinux = Some("unconfined".to_owned()),
                 ("label", label) => container.selinux = Some(label.to_owned()),
-                ("systempaths", "unconfined") => container.masked_paths = Some(false),
+                ("systempaths", "unconfined") => {
+                    container.masked_paths = Some(false);
+                    container.proc_sys_read_only = Some(false);
+                }
                 _ => {}
             }
         }
@@ -138,6 +144,8 @@ impl Options {
                 "" | "default" | "bridge" => "bridge".to_owned(),
                 other => other.to_owned(),
             }),
+            // What Docker runs unless it is told otherwise, and what `docker inspect` calls it.
+            runtime: Some(self.runtime.clone()).filter(|name| !["", "runc"].contains(&name.as_str())),
         }
     }
 }
@@ -153,6 +161,19 @@ pub(super) fn volumes_from(text: &str) -> DeclaredMount {
         read_only: mode == "ro",
         propagation: "private".to_owned(),
     }
+}
+
+/// `HOST[:CONTAINER][:ACCESS]` of `--device`.
+pub(super) fn device(text: &str) -> String {
+    let (path, rest) = text.split_once(':').unwrap_or((text, ""));
+    let access = rest.rsplit(':').next().filter(|word| word.bytes().all(|letter| b"rwm".contains(&letter)));
+    device_with(path, access.unwrap_or_default())
+}
+
+/// A device and what may be done with it; nothing said is everything.
+pub(super) fn device_with(path: &str, access: &str) -> String {
+    let all = access.is_empty() || "rwm".chars().all(|letter| access.contains(letter));
+    if all { path.to_owned() } else { format!("{path} {access}") }
 }
 
 /// `[HOST:]CONTAINER[:OPTIONS]` of `-v`; a host part that is no path names a volume.
@@ -244,5 +265,5 @@ pub(super) fn size(text: &str) -> Option<u64> {
 
 /// A number of CPUs in thousandths.
 pub(super) fn cpus(text: &str) -> Option<u64> {
-    super::kubernetes::millis(text)
+    super::quantity::millis(text)
 }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::model::{Resources, bounding, capability_names};
+use super::quantity::{millis, quantity};
 use super::{Container, Declared, DeclaredError, DeclaredMount, Form, Port, Workload};
 use crate::text::{Key, Kind, Node};
+
+mod shape;
 
 /// Where the pod template stands, by kind (core/v1, apps/v1, batch/v1).
 const TEMPLATES: [(&str, &[&str]); 9] = [
@@ -168,6 +171,8 @@ fn container(pod: &PodContext<'_>, role: &'static str, node: &Node) -> Container
     let non_root = merged("runAsNonRoot").and_then(Node::bool) == Some(true);
     let seccomp = seccomp(pod, &name, merged("seccompProfile"), privileged);
     let limits = node.path(&["resources", "limits"]);
+    let masked =
+        !privileged && own.and_then(|own| own.text_of("procMount")).is_none_or(|mount| mount == "Default");
     Container {
         image: node.text_of("image").map(str::to_owned),
         user: uid.map(|uid| group.map_or(uid.to_string(), |group| format!("{uid}:{group}"))),
@@ -192,14 +197,8 @@ fn container(pod: &PodContext<'_>, role: &'static str, node: &Node) -> Container
         selinux: Some(merged("seLinuxOptions").map_or_else(|| "default".to_owned(), selinux)),
         namespaces: Some(namespaces(pod, node)),
         mounts: Some(mounts(pod, node)),
-        devices: Some(
-            node.get("volumeDevices")
-                .map(Node::items)
-                .unwrap_or_default()
-                .iter()
-                .filter_map(|device| device.text_of("devicePath").map(str::to_owned))
-                .collect(),
-        ),
+        devices: Some(devices(node)),
+        device_rules: None,
         sysctls: Some(
             pod.security
                 .and_then(|security| security.get("sysctls"))
@@ -212,15 +211,14 @@ fn container(pod: &PodContext<'_>, role: &'static str, node: &Node) -> Container
                 .collect(),
         ),
         ports: Some(ports(pod, node)),
-        masked_paths: Some(
-            !privileged
-                && own.and_then(|own| own.text_of("procMount")).is_none_or(|mount| mount == "Default"),
-        ),
+        masked_paths: Some(masked),
+        proc_sys_read_only: Some(masked),
         resources: Resources {
             memory_max_bytes: Some(limits.and_then(|limits| quantity(limits.text_of("memory")?))),
             millicpus: Some(limits.and_then(|limits| millis(limits.text_of("cpu")?))),
             restart: Some(pod.spec.text_of("restartPolicy").unwrap_or("Always").to_lowercase()),
             healthcheck: Some(node.get("livenessProbe").is_some() || node.get("readinessProbe").is_some()),
+            runtime: pod.spec.text_of("runtimeClassName").map(str::to_owned),
             ..Resources::default()
         },
         name,
@@ -234,6 +232,20 @@ fn groups(pod: &PodContext<'_>) -> Vec<String> {
     let file_system = pod.security.and_then(|security| security.get("fsGroup"));
     let all = list.unwrap_or_default().iter().chain(file_system);
     all.filter_map(|group| group.text().map(str::to_owned)).collect()
+}
+
+/// Block volumes, whose paths are the container's, and what device plug-ins are asked for (`nvidia.com/gpu`).
+fn devices(node: &Node) -> Vec<String> {
+    let volumes = node.get("volumeDevices").map(Node::items).unwrap_or_default();
+    let limits = node.path(&["resources", "limits"]).map(Node::entries).unwrap_or_default();
+    let plugged = limits.iter().filter(|(key, value)| key.text.contains('/') && value.text() != Some("0"));
+    volumes
+        .iter()
+        .filter_map(|device| {
+            Some(format!("volume {} at {}", device.text_of("name")?, device.text_of("devicePath")?))
+        })
+        .chain(plugged.map(|(key, _)| key.text.clone()))
+        .collect()
 }
 
 fn seccomp(
@@ -333,7 +345,10 @@ fn mounts(pod: &PodContext<'_>, node: &Node) -> Vec<DeclaredMount> {
                     Some(_) => "bind".to_owned(),
                     None => volume.and_then(volume_type).unwrap_or("unknown").to_owned(),
                 },
-                source: host.unwrap_or(name).to_owned(),
+                source: match mount.text_of("subPath").or_else(|| mount.text_of("subPathExpr")) {
+                    Some(below) => format!("{}/{below}", host.unwrap_or(name).trim_end_matches('/')),
+                    None => host.unwrap_or(name).to_owned(),
+                },
                 target: mount.text_of("mountPath").unwrap_or_default().to_owned(),
                 read_only: mount.bool_of("readOnly") == Some(true),
                 propagation: match mount.text_of("mountPropagation") {
@@ -367,166 +382,4 @@ fn ports(pod: &PodContext<'_>, node: &Node) -> Vec<Port> {
         .collect();
     ports.sort();
     ports
-}
-
-/// A quantity in bytes (`128Mi`, `1G`, `500m`); `None` where it is none.
-pub(crate) fn quantity(text: &str) -> Option<u64> {
-    scaled(text, 1.0)
-}
-
-/// A quantity in thousandths.
-pub(crate) fn millis(text: &str) -> Option<u64> {
-    scaled(text, 1000.0)
-}
-
-fn scaled(text: &str, by: f64) -> Option<u64> {
-    const SUFFIXES: [(&str, f64); 13] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-        ("m", 0.001),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-    ];
-    let (digits, factor) = SUFFIXES
-        .iter()
-        .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)))
-        .unwrap_or((text, 1.0));
-    let value: f64 = digits.parse().ok()?;
-    let value = (value * factor * by).ceil();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "within u64 by the test before it"
-    )]
-    (0.0..1.8e19).contains(&value).then_some(value as u64)
-}
-
-/// Fields that decide about confinement must have their type: what the API server would refuse must not pass as unset.
-mod shape {
-    use super::{DeclaredError, Kind, Node, containers};
-
-    fn wrong<T>(node: &Node, path: &str, expected: &str) -> Result<T, DeclaredError> {
-        Err(DeclaredError::new(node.at, format!("{path}: found {}, expected {expected}", node.describe())))
-    }
-
-    fn map(parent: &Node, key: &str, path: &str) -> Result<(), DeclaredError> {
-        match parent.get(key) {
-            Some(node) if !matches!(node.kind, Kind::Map(_)) => {
-                wrong(node, &format!("{path}.{key}"), "a mapping")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn list(parent: &Node, key: &str, path: &str) -> Result<(), DeclaredError> {
-        match parent.get(key) {
-            Some(node) if !matches!(node.kind, Kind::List(_)) => {
-                wrong(node, &format!("{path}.{key}"), "a list")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn bools(parent: Option<&Node>, keys: &[&str], path: &str) -> Result<(), DeclaredError> {
-        let Some(parent) = parent else { return Ok(()) };
-        for key in keys {
-            if let Some(node) = parent.get(key)
-                && node.bool().is_none()
-            {
-                return wrong(node, &format!("{path}.{key}"), "true or false");
-            }
-        }
-        Ok(())
-    }
-
-    fn ints(parent: Option<&Node>, keys: &[&str], path: &str) -> Result<(), DeclaredError> {
-        let Some(parent) = parent else { return Ok(()) };
-        for key in keys {
-            if let Some(node) = parent.get(key)
-                && node.int().is_none()
-            {
-                return wrong(node, &format!("{path}.{key}"), "a whole number");
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn pod(pod: &Node) -> Result<(), DeclaredError> {
-        let Some(spec) = pod.get("spec") else {
-            return Err(DeclaredError::new(pod.at, "a pod without .spec"));
-        };
-        if !matches!(spec.kind, Kind::Map(_)) {
-            return wrong(spec, "spec", "a mapping");
-        }
-        map(pod, "metadata", "")?;
-        if let Some(metadata) = pod.get("metadata") {
-            map(metadata, "annotations", "metadata")?;
-            map(metadata, "labels", "metadata")?;
-        }
-        for key in ["initContainers", "containers", "ephemeralContainers", "volumes"] {
-            list(spec, key, "spec")?;
-        }
-        for (key, item) in
-            ["volumes", "initContainers", "containers", "ephemeralContainers"].iter().flat_map(|key| {
-                spec.get(key).map(Node::items).unwrap_or_default().iter().map(move |item| (key, item))
-            })
-        {
-            if !matches!(item.kind, Kind::Map(_)) {
-                return wrong(item, &format!("spec.{key}"), "a mapping");
-            }
-        }
-        bools(
-            Some(spec),
-            &["hostNetwork", "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace"],
-            "spec",
-        )?;
-        map(spec, "securityContext", "spec")?;
-        map(spec, "os", "spec")?;
-        security(spec.get("securityContext"), "spec.securityContext")?;
-        if let Some(security) = spec.get("securityContext") {
-            list(security, "sysctls", "spec.securityContext")?;
-        }
-        for (index, (_, container)) in containers(spec).enumerate() {
-            let path =
-                format!("container {}", container.text_of("name").map_or(index.to_string(), str::to_owned));
-            map(container, "securityContext", &path)?;
-            list(container, "ports", &path)?;
-            let own = container.get("securityContext");
-            let path = format!("{path}: securityContext");
-            security(own, &path)?;
-            if let Some(own) = own {
-                map(own, "capabilities", &path)?;
-                if let Some(capabilities) = own.get("capabilities") {
-                    list(capabilities, "add", &path)?;
-                    list(capabilities, "drop", &path)?;
-                }
-            }
-            for port in container.get("ports").map(Node::items).unwrap_or_default() {
-                ints(Some(port), &["hostPort", "containerPort"], &path)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn security(node: Option<&Node>, path: &str) -> Result<(), DeclaredError> {
-        bools(
-            node,
-            &["privileged", "allowPrivilegeEscalation", "readOnlyRootFilesystem", "runAsNonRoot"],
-            path,
-        )?;
-        ints(node, &["runAsUser", "runAsGroup"], path)?;
-        let Some(node) = node else { return Ok(()) };
-        for key in ["seccompProfile", "appArmorProfile", "seLinuxOptions", "windowsOptions"] {
-            map(node, key, path)?;
-        }
-        bools(node.get("windowsOptions"), &["hostProcess"], path)
-    }
 }

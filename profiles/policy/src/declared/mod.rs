@@ -13,6 +13,7 @@ pub mod image;
 pub mod kubernetes;
 mod model;
 pub mod oci;
+mod quantity;
 
 pub use model::{Container, DeclaredMount, Form, Port, Workload};
 pub(crate) use model::{DEFAULT_MASKED, capability_names};

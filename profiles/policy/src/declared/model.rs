@@ -136,9 +136,13 @@ pub struct Container {
     /// What is mounted beside the root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mounts: Option<Vec<DeclaredMount>>,
-    /// Host devices, as `/dev/x` in the container; rules of the device cgroup and requests for GPUs as they are written.
+    /// Devices of the host by their path there, with the access behind it where that is not all (`/dev/sda r`); rules of the
+    /// device cgroup that were asked for, and requests for GPUs, as they are written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<String>>,
+    /// All rules of the device cgroup that permit something, where the declaration holds the engine's own too (`c 1:3 rwm`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_rules: Option<Vec<String>>,
     /// Sysctls that are set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sysctls: Option<BTreeMap<String, String>>,
@@ -148,6 +152,9 @@ pub struct Container {
     /// Whether the engine's masked and read-only paths of /proc and /sys are in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masked_paths: Option<bool>,
+    /// Whether /proc/sys is among the read-only ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proc_sys_read_only: Option<bool>,
     /// The rest is grouped because only some forms say anything of it.
     #[serde(flatten)]
     pub resources: Resources,
@@ -174,7 +181,7 @@ pub struct Resources {
     /// A health check is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<bool>,
-    /// Names of rlimits that are set.
+    /// Rlimits that are set: `nofile=SOFT:HARD`, or one number for both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ulimits: Option<Vec<String>>,
     /// The parent cgroup, `null` for the engine's own.
@@ -183,6 +190,9 @@ pub struct Resources {
     /// Docker's network: `bridge` (docker0), `host`, `none`, or a network's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// The OCI runtime or runtime class, where it is not the engine's own: `runsc` and `kata` are other kernels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
 }
 
 /// A mount.

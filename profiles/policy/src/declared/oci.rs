@@ -30,16 +30,13 @@ pub(super) fn read(document: &Node, stem: &str) -> Workload {
         .unwrap_or(stem)
         .to_owned();
     let text = |key: &str| process.and_then(|process| process.text_of(key)).map(str::to_owned);
-    let any_device = linux
-        .and_then(|linux| linux.path(&["resources", "devices"]))
-        .map(Node::items)
-        .unwrap_or_default()
-        .iter()
-        .any(|rule| {
-            rule.bool_of("allow") == Some(true)
-                && rule.get("major").is_none()
-                && ["a", ""].contains(&rule.text_of("type").unwrap_or_default())
-        });
+    let device_rules =
+        linux.and_then(|linux| linux.path(&["resources", "devices"])).map(Node::items).unwrap_or_default();
+    let any_device = device_rules.iter().any(|rule| {
+        rule.bool_of("allow") == Some(true)
+            && rule.get("major").is_none()
+            && ["a", ""].contains(&rule.text_of("type").unwrap_or_default())
+    });
     let everything = bounding(true, &[], &[]);
     let container = Container {
         name: name.clone(),
@@ -82,9 +79,13 @@ pub(super) fn read(document: &Node, stem: &str) -> Workload {
                 .map(|(key, value)| (key.text.clone(), value.text().unwrap_or_default().to_owned()))
                 .collect(),
         ),
+        device_rules: Some(device_rules.iter().filter_map(device_rule).collect()),
         // Kernels and engines differ in the rest; without these two the host's memory and keys are readable.
         masked_paths: Some(
             DEFAULT_MASKED[1..3].iter().all(|path| masked.iter().any(|masked| masked == path)),
+        ),
+        proc_sys_read_only: Some(
+            list(&["linux", "readonlyPaths"]).iter().any(|path| path == "/proc/sys" || path == "/proc"),
         ),
         resources: Resources {
             memory_max_bytes: Some(positive(resource(&["memory", "limit"]))),
@@ -97,7 +98,10 @@ pub(super) fn read(document: &Node, stem: &str) -> Workload {
                     .map(Node::items)
                     .unwrap_or_default()
                     .iter()
-                    .filter_map(|limit| limit.text_of("type").map(str::to_owned))
+                    .filter_map(|limit| {
+                        let part = |key: &str| limit.text_of(key).unwrap_or_default();
+                        Some(format!("{}={}:{}", limit.text_of("type")?, part("soft"), part("hard")))
+                    })
                     .collect(),
             ),
             ..Resources::default()
@@ -121,6 +125,17 @@ pub(super) fn read(document: &Node, stem: &str) -> Workload {
         at: document.at,
         pod: None,
     }
+}
+
+/// A rule of the device cgroup that permits something, as cgroup v1 writes it.
+fn device_rule(rule: &Node) -> Option<String> {
+    let number = |key: &str| {
+        rule.int_of(key).filter(|number| *number >= 0).map_or_else(|| "*".to_owned(), |n| n.to_string())
+    };
+    let kind = rule.text_of("type").filter(|kind| !kind.is_empty()).unwrap_or("a");
+    let access = rule.text_of("access").filter(|access| !access.is_empty()).unwrap_or("rwm");
+    (rule.bool_of("allow") == Some(true))
+        .then(|| format!("{kind} {}:{} {access}", number("major"), number("minor")))
 }
 
 /// A kind that is not listed is the runtime's own, which is the host's; one with a path is somebody's.

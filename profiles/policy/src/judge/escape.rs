@@ -32,7 +32,7 @@ fn has(set: CapabilitySet, name: &str) -> bool {
 }
 
 /// Host directories through which the host is changed or its engine commanded.
-const DANGEROUS: [&str; 12] = [
+const DANGEROUS: [&str; 13] = [
     "/",
     "/boot",
     "/dev",
@@ -43,19 +43,59 @@ const DANGEROUS: [&str; 12] = [
     "/run",
     "/sys",
     "/usr",
+    "/var/lib/containerd",
     "/var/lib/docker",
     "/var/run",
 ];
 
+/// Beginnings of paths whose content root of the host runs or believes.
+const BELIEVED: [&str; 22] = [
+    "/bin/",
+    "/boot/",
+    "/etc/cron",
+    "/etc/init.d",
+    "/etc/kubernetes",
+    "/etc/ld.so.",
+    "/etc/pam.d",
+    "/etc/passwd",
+    "/etc/profile",
+    "/etc/shadow",
+    "/etc/sudoers",
+    "/etc/systemd",
+    "/lib/",
+    "/proc/sys",
+    "/root/.ssh",
+    "/sbin/",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/var/spool/cron",
+];
+
 /// Whether a host path leads to something dangerous: one of the directories, or an engine's socket.
-pub(crate) fn dangerous_path(path: &str) -> bool {
+fn dangerous_path(path: &str) -> bool {
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
     DANGEROUS.contains(&path)
+        || BELIEVED.iter().any(|start| path.starts_with(start) || path == start.trim_end_matches('/'))
         || ["docker.sock", "containerd.sock", "crio.sock", "podman.sock"]
             .iter()
             .any(|name| path.ends_with(name))
         || path.starts_with("/var/lib/kubelet") && !path.contains("/pods/")
-        || path.starts_with("/etc/kubernetes")
+}
+
+/// Whether a rule of the device cgroup lets every disk be opened. `m` alone makes a node and opens nothing.
+fn every_disk(rule: &str) -> bool {
+    let rule = if rule == "a" { "a *:* rwm" } else { rule };
+    rule.starts_with("a *:*") || rule.starts_with("b *:*") && !rule.ends_with(" m")
+}
+
+/// Whether a device of the host is, by its name, a disk or the machine's memory.
+fn disk_or_memory(device: &str) -> bool {
+    ["dm-", "kmem", "mapper/", "md", "mem", "nvme", "port", "sd", "vd", "xvd"]
+        .iter()
+        .any(|name| device.strip_prefix("/dev/").is_some_and(|rest| rest.starts_with(name)))
 }
 
 /// What a live target shows.
@@ -130,10 +170,7 @@ pub(super) fn live(snapshot: &Snapshot) -> Answer {
         Observed::Present(rules) => open.extend(
             rules
                 .iter()
-                // `m` alone makes a node and opens nothing.
-                .filter(|rule| {
-                    rule.starts_with("a *:*") || rule.starts_with("b *:*") && !rule.ends_with(" m")
-                })
+                .filter(|rule| every_disk(rule))
                 .map(|rule| format!("PLIM-E011 may open every block device (device rule {rule})")),
         ),
         Observed::Absent => {}
@@ -199,28 +236,60 @@ pub(super) fn live(snapshot: &Snapshot) -> Answer {
 /// What a declaration asks for.
 pub(super) fn declared(container: &Container, of: &str) -> Answer {
     let mut open = Vec::new();
-    if container.privileged == Some(true) {
-        open.push(format!("{of}PLIM-E016 privileged: every capability and every device of the host"));
+    let mut say = |what: String| open.push(format!("{of}{what}"));
+    let privileged = container.privileged == Some(true);
+    if privileged {
+        say("PLIM-E016 privileged: every capability and every device of the host".to_owned());
     }
-    let user = container.namespaces.as_ref().and_then(|namespaces| namespaces.get("user"));
-    if user.is_none_or(|user| user == "host") {
-        for name in ["SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH", "BPF", "PERFMON", "SYS_BOOT"]
-        {
-            let full = format!("CAP_{name}");
-            if container.privileged != Some(true)
-                && container.capabilities.as_ref().is_some_and(|held| held.contains(&full))
-            {
-                open.push(format!("{of}PLIM-E001 {full} on the host"));
-            }
+    let namespace = |kind: &str| container.namespaces.as_ref()?.get(kind).map(String::as_str);
+    let shares = |kind: &str| namespace(kind) == Some("host");
+    let as_host = namespace("user").is_none_or(|user| user == "host");
+    let held = |name: &str| {
+        let names = container.capabilities.as_ref();
+        as_host
+            && !privileged
+            && names.is_some_and(|held| held.iter().any(|known| known.strip_prefix("CAP_") == Some(name)))
+    };
+    for name in ["SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH", "BPF", "PERFMON", "SYS_BOOT"] {
+        if held(name) {
+            say(format!("PLIM-E001 CAP_{name} on the host"));
+        }
+    }
+    if held("SYS_PTRACE") && shares("pid") {
+        say("PLIM-E002 CAP_SYS_PTRACE and the host's processes: enters them".to_owned());
+    }
+    if held("NET_ADMIN") && shares("net") {
+        say("PLIM-E003 CAP_NET_ADMIN in the host's network: changes its routes and filters".to_owned());
+    }
+    for device in container.devices.iter().chain(&container.device_rules).flatten() {
+        if every_disk(device) && !privileged {
+            say(format!("PLIM-E011 may open every block device (device rule {device})"));
+        } else if disk_or_memory(device) {
+            say(format!("PLIM-E011 may open the host's {device}"));
         }
     }
     for mount in container.mounts.iter().flatten().filter(|mount| mount.kind == "bind") {
         if dangerous_path(&mount.source) && (!mount.read_only || mount.source.ends_with(".sock")) {
-            open.push(format!("{of}PLIM-E012 the host's {} is mounted at {}", mount.source, mount.target));
+            say(format!("PLIM-E012 the host's {} is mounted at {}", mount.source, mount.target));
         }
     }
-    if open.is_empty() && (container.capabilities.is_none() || container.mounts.is_none()) {
+    let writable = container.proc_sys_read_only == Some(false) && as_host && !privileged;
+    if writable && container.root == Some(true) {
+        say("PLIM-E014 /proc/sys is writable: kernel.core_pattern runs programs on the host".to_owned());
+    }
+    if shares("mnt") {
+        say("PLIM-E015 the host's own mounts are the target's".to_owned());
+    }
+    if !open.is_empty() {
+        return Answer::Broken(open);
+    }
+    if container.capabilities.is_none() || container.mounts.is_none() {
         return Answer::Unknown(format!("{of}the declaration does not decide capabilities and mounts"));
     }
-    if open.is_empty() { Answer::Holds } else { Answer::Broken(open) }
+    if writable && container.root.is_none() {
+        return Answer::Unknown(format!(
+            "{of}/proc/sys is writable to root, and who it runs as is not decided"
+        ));
+    }
+    Answer::Holds
 }

@@ -37,10 +37,13 @@ pub(super) fn effect(change: &Change, old: &Value, now: &Value) -> Option<Effect
         }
         // The order of the kernel's modules.
         Area::Lsm if change.path == "/lsm/active" => None,
-        Area::Sysctls if change.effect == Effect::Other => match sysctl(change) {
-            Some(ordering) => ordered(ordering),
-            None => Some(Effect::Other),
-        },
+        Area::Sysctls if change.effect == Effect::Other => {
+            let name = plim_model::json::unescape(change.path.strip_prefix("/sysctls/").unwrap_or_default());
+            match (change.before.as_str(), change.after.as_str()) {
+                (Some(old), Some(new)) => sysctl(&name, old, new).map_or(Some(Effect::Other), ordered),
+                _ => Some(Effect::Other),
+            }
+        }
         _ => Some(change.effect),
     }
 }
@@ -109,13 +112,17 @@ const RISING: [&str; 12] = [
 /// The number is where something that needs a privilege ends: more is less.
 const FALLING: [&str; 1] = ["net.ipv4.ip_unprivileged_port_start"];
 
-fn sysctl(change: &Change) -> Option<Ordering> {
-    let name = plim_model::json::unescape(change.path.strip_prefix("/sysctls/")?);
-    let number = |value: &Value| value.as_str()?.parse::<u64>().ok();
-    let ordering = number(&change.after)?.cmp(&number(&change.before)?);
-    match (RISING.contains(&name.as_str()), FALLING.contains(&name.as_str())) {
+/// Which way a sysctl goes from one value to another, where that is known.
+pub(super) fn sysctl(name: &str, old: &str, new: &str) -> Option<Ordering> {
+    let ordering = new.parse::<u64>().ok()?.cmp(&old.parse::<u64>().ok()?);
+    match (RISING.contains(&name), FALLING.contains(&name)) {
         (true, _) => Some(ordering),
         (_, true) => Some(ordering.reverse()),
         _ => None,
     }
+}
+
+/// Whether a value is the most that a sysctl can give: whatever stands in its place is no more.
+pub(super) fn most(name: &str, value: &str) -> bool {
+    (FALLING.contains(&name) && value == "0") || (name == "net.ipv4.ip_forward" && value == "1")
 }

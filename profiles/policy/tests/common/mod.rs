@@ -3,6 +3,7 @@
 
 use plim_model::{CapabilitySet, Observed, Snapshot};
 use plim_policy::judge::{Options, Subject, judge};
+use plim_policy::lock::{self, Lock};
 use plim_policy::rules::{Date, PolicySet, Source, load};
 use plim_policy::{Findings, Outcome};
 use plim_seccomp::Arch;
@@ -163,4 +164,22 @@ pub(crate) fn with(mut json: Value, pointer: &str, value: Value) -> Value {
         }
     }
     json
+}
+
+/// The text of a lock file with this one target, read back.
+pub(crate) fn locked(subject: &Subject) -> Lock {
+    let mut lock = Lock::default();
+    lock.put(subject);
+    let text = lock.write();
+    let read = Lock::read(&text, "plim.lock").unwrap_or_else(|error| panic!("{error}\n{text}"));
+    assert_eq!(read.targets, lock.targets, "what is written is read");
+    assert_eq!(read.write(), text, "the same bytes");
+    read
+}
+
+/// Rules that fail when `now` is held to a lock of `then`.
+pub(crate) fn grown(then: &Subject, now: &Subject) -> Vec<(String, Outcome, Vec<String>)> {
+    let found = lock::check(&locked(then), "plim.lock", std::slice::from_ref(now));
+    let bad = found.findings.into_iter().filter(|finding| finding.outcome != Outcome::Pass);
+    bad.map(|finding| (finding.rule, finding.outcome, finding.evidence)).collect()
 }

@@ -171,12 +171,26 @@ fn constant(k: u32, state: Known) -> String {
             match arch.and_then(|arch| syscalls::name(arch, SyscallNr(k))) {
                 Some(name) if k & X32_SYSCALL_BIT != 0 => format!("{k:#x} (x32 {name})"),
                 Some(name) => format!("{k} ({name})"),
-                None if k < 0x10000 => k.to_string(),
-                None => format!("{k:#x}"),
+                None => number(k),
             }
         }
+        (Holds::Nr, None) => match common_name(k) {
+            Some(name) => format!("{k} ({name})"),
+            None => number(k),
+        },
         _ => format!("{k:#x}"),
     }
+}
+
+fn number(k: u32) -> String {
+    if k < 0x10000 { k.to_string() } else { format!("{k:#x}") }
+}
+
+/// The call that has this number on every architecture that has it at all, as those since Linux 5.1 do.
+fn common_name(k: u32) -> Option<&'static str> {
+    let mut names = Arch::all().filter_map(|arch| syscalls::name(arch, SyscallNr(k)));
+    let first = names.next()?;
+    names.all(|name| name == first).then_some(first)
 }
 
 #[cfg(test)]
@@ -213,6 +227,25 @@ mod tests {
                 "return SCMP_ACT_ERRNO (ENOSYS)",
             ]
         );
+    }
+
+    #[test]
+    fn where_several_architectures_come_together_a_number_is_named_if_it_is_theirs_alike() {
+        let jump = |code, jt, jf, k| Insn { code, jt, jf, k };
+        let program = Program::from_instructions(vec![
+            Insn::stmt(LD_W_ABS, 4),
+            jump(JMP_JEQ_K, 1, 0, 0x4000_0003),
+            jump(JMP_JEQ_K, 0, 3, 0xc000_003e),
+            Insn::stmt(LD_W_ABS, 0),
+            jump(JMP_JEQ_K, 1, 0, 437),
+            jump(JMP_JEQ_K, 0, 0, 20),
+            Insn::stmt(RET_K, 0x7fff_0000),
+        ])
+        .unwrap();
+        let text = disassemble(&program);
+        let meaning = |line: usize| text.lines().nth(line).unwrap().get(33..).unwrap().to_owned();
+        assert_eq!(meaning(4), "if A == 437 (openat2) goto 6 else 5");
+        assert_eq!(meaning(5), "if A == 20 goto 6 else 6", "writev of one, getpid of the other");
     }
 
     #[test]

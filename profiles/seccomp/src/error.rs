@@ -53,7 +53,8 @@ impl std::fmt::Display for Place<'_> {
     }
 }
 
-struct Hint<'a>(Option<&'a str>);
+/// `; did you mean "openat"?`
+pub(crate) struct Hint<'a>(pub(crate) Option<&'a str>);
 
 impl std::fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

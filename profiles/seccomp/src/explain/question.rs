@@ -4,6 +4,7 @@ use crate::arch::Arch;
 use crate::arguments;
 use crate::constants;
 use crate::diagram::{Diagram, Store, Undecided};
+use crate::error::Hint;
 use crate::interpret::SeccompData;
 use crate::syscalls::{self, SyscallNr};
 
@@ -68,17 +69,6 @@ impl std::fmt::Display for Elsewhere {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             Some(arch) => write!(f, ", {arch} has"),
-            None => Ok(()),
-        }
-    }
-}
-
-struct Hint<'a>(Option<&'a str>);
-
-impl std::fmt::Display for Hint<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(nearest) => write!(f, "; did you mean {nearest:?}?"),
             None => Ok(()),
         }
     }

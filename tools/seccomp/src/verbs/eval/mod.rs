@@ -3,6 +3,7 @@
 mod call;
 mod decide;
 mod lines;
+mod short;
 
 use std::fs::File;
 use std::io::Write;

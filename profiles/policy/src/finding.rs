@@ -191,14 +191,6 @@ impl Findings {
         Findings { format: FINDINGS_FORMAT.to_owned(), findings, summary, not_applicable }
     }
 
-    /// The same with more findings, counted anew.
-    #[must_use]
-    pub fn with(self, more: Vec<Finding>) -> Findings {
-        let mut all = self.findings;
-        all.extend(more);
-        Findings::new(self.summary.targets, all, self.not_applicable)
-    }
-
     /// Whether something fails at or above a severity.
     pub fn fails_at(&self, threshold: Severity) -> bool {
         self.findings.iter().any(|f| f.outcome == Outcome::Fail && f.severity >= threshold)

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use plim_model::CapabilitySet;
-use plim_policy::judge::{Options, judge};
+use plim_policy::judge::{Options, judge_with};
 use plim_policy::rules::{Date, PolicySet, load};
-use plim_policy::{Findings, Severity, report};
+use plim_policy::{Finding, Findings, Severity, packs, report};
 use plim_tools_common::args::Output;
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit;
@@ -49,7 +49,7 @@ pub struct Args {
     /// Fail when a target has more privileges than this lock file says
     #[arg(long, value_name = "FILE")]
     lock: Option<String>,
-    /// Say what a rule checks, why, and what to do about it
+    /// Say what a rule checks, why, and what to do about it; without --policy a rule of any pack
     #[arg(long, value_name = "RULE")]
     explain: Option<String>,
     /// The day by which ignores expire [default: today]
@@ -105,6 +105,9 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     let place = Place::of(args)?;
     if let Some(id) = &args.explain {
         args.confine.enter(Phase::writing_to(&place.out))?;
+        // Who asks for a rule by its id may not know which pack has it.
+        let all: Vec<String> = packs::names().map(|name| format!("pack:{name}")).collect();
+        let policies = if args.policies.is_empty() { &all } else { &args.policies };
         return explain(&load(policies, &files)?, id, place.out);
     }
     if let Some(lock) = &args.lock {
@@ -126,11 +129,11 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     let set = load(policies, &files)?;
     let lock = args.lock.as_deref().map(|lock| crate::lock::read(lock, &files)).transpose()?;
     let mut gathered = collected.understand()?;
-    let mut findings = judged(&set, &mut gathered, &options);
     let mut talk = gathered.notes.clone();
+    let mut grown = Vec::new();
     if let (Some(lock), Some(file)) = (&lock, &args.lock) {
         let locked = plim_policy::lock::check(lock, file, &gathered.subjects);
-        findings = findings.with(locked.findings);
+        grown = locked.findings;
         if !locked.shrunk.is_empty() {
             let names = locked.shrunk.join(", ");
             talk.push(format!("less than is locked: {names}; plim lock --update -o {file} writes that down"));
@@ -139,6 +142,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
             talk.push(format!("in {file} and not looked at: {}", locked.unseen.join(", ")));
         }
     }
+    let findings = judged(&set, &mut gathered, &options, grown);
     if by_default {
         talk.push(format!("judged by {DEFAULT}; name another with --policy"));
     }
@@ -205,8 +209,8 @@ impl Place {
     }
 }
 
-fn judged(set: &PolicySet, gathered: &mut Gathered, options: &Options<'_>) -> Findings {
-    let mut findings = judge(set, &gathered.subjects, options);
+fn judged(set: &PolicySet, gathered: &mut Gathered, options: &Options<'_>, more: Vec<Finding>) -> Findings {
+    let mut findings = judge_with(set, &gathered.subjects, options, more);
     findings.not_applicable.append(&mut gathered.not_applicable);
     findings.not_applicable.sort();
     findings
@@ -223,10 +227,11 @@ fn status(findings: &Findings, threshold: Severity, incomplete: bool) -> u8 {
 }
 
 fn explain(set: &PolicySet, id: &str, out: Destination) -> anyhow::Result<u8> {
-    let Some(rule) = set.rule(id) else {
-        let hint = plim_tools_common::nearest::hint(id, set.rules.iter().map(|rule| rule.id.as_str()));
+    let known = report::rules(set);
+    let Some(about) = known.iter().find(|rule| rule.id == id) else {
+        let hint = plim_tools_common::nearest::hint(id, known.iter().map(|rule| rule.id.as_str()));
         anyhow::bail!("no rule {id:?} in these policies{hint}");
     };
-    out.emit(render::explain(rule).as_bytes())?;
+    out.emit(render::explain(about, set.rule(id)).as_bytes())?;
     Ok(exit::CLEAN)
 }

@@ -81,8 +81,11 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
 fn list() -> anyhow::Result<u8> {
     let mut text = String::new();
     for name in plim_policy::packs::names() {
-        let set = load(&[format!("pack:{name}")], &Files::default())?;
-        text.push_str(&format!("pack:{name:<16} {} rules\n", set.rules.len()));
+        let pack = format!("pack:{name}");
+        let count = load(std::slice::from_ref(&pack), &Files::default())?.rules.len();
+        let own = plim_policy::rules::read(plim_policy::packs::get(name).unwrap_or_default(), &pack, None)?;
+        let title = own.title.unwrap_or_default();
+        text.push_str(&format!("{pack:<20} {count:>2} rules  {title}\n"));
     }
     output::to_stdout(text.as_bytes())?;
     Ok(exit::CLEAN)

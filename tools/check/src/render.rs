@@ -1,5 +1,6 @@
 //! Findings and rules for people.
 
+use plim_policy::report::RuleInfo;
 use plim_policy::rules::Rule;
 use plim_policy::{Findings, Outcome, Severity};
 use plim_tools_common::output::{Style, Tone};
@@ -79,21 +80,22 @@ pub(crate) fn summary(findings: &Findings) -> String {
     )
 }
 
-/// One rule, at length.
-pub(crate) fn explain(rule: &Rule) -> String {
+/// One rule, at length; those of ignores and lock files stand in no policy.
+pub(crate) fn explain(about: &RuleInfo, rule: Option<&Rule>) -> String {
     use std::fmt::Write;
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<10} {}", plim_tools_common::escape(value));
     };
-    line("rule", &rule.id);
-    line("title", &rule.title);
-    line("severity", rule.severity.as_str());
-    if let Some(why) = &rule.why {
+    line("rule", &about.id);
+    line("title", &about.title);
+    line("severity", about.severity.as_str());
+    if let Some(why) = &about.why {
         line("why", why);
     }
-    line("remedy", &rule.remedy);
+    line("remedy", &about.remedy);
+    let Some(rule) = rule else { return text };
     if let Some(reference) = &rule.reference {
         line("source", reference);
     }

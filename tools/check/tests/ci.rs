@@ -148,6 +148,10 @@ fn the_gitlab_template_reports_and_fails() {
     let report = job.path(&["artifacts", "reports", "junit"]).and_then(Node::text).expect("a report");
     let xml = std::fs::read_to_string(project.join(report)).expect("the report");
     assert!(xml.contains("<failure "), "{xml}");
+    // With nothing set the whole project is judged.
+    let default = run(&[]);
+    assert_eq!(default.status.code(), Some(1), "{}", text(&default.stderr));
+    assert!(text(&default.stdout).contains("DOCK-privileged"), "{}", text(&default.stdout));
     let clean = run(&[
         ("PLIM_TARGETS", "./kubernetes"),
         ("PLIM_POLICIES", "--policy pack:pss-baseline"),

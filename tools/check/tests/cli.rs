@@ -1,46 +1,10 @@
 //! The three programs from outside, over the example project.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod common;
 
-fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policy-tests/examples")
-}
+use std::process::{Command, Stdio};
 
-fn program(program: &str, directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(program);
-    command.args(arguments).current_dir(directory).env_remove("GITHUB_STEP_SUMMARY").stdin(Stdio::null());
-    command.output().expect("runs")
-}
-
-fn check(directory: &Path, arguments: &[&str]) -> Output {
-    program(env!("CARGO_BIN_EXE_plim-check"), directory, arguments)
-}
-
-fn lock(directory: &Path, arguments: &[&str]) -> Output {
-    program(env!("CARGO_BIN_EXE_plim-lock"), directory, arguments)
-}
-
-fn policy(directory: &Path, arguments: &[&str]) -> Output {
-    program(env!("CARGO_BIN_EXE_plim-policy"), directory, arguments)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn fed(input: &str, arguments: &[&str]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_plim-check"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts");
-    child.stdin.take().expect("stdin").write_all(input.as_bytes()).expect("fed");
-    child.wait_with_output().expect("ends")
-}
+use common::{check, examples, fed, lock, policy, program, text};
 
 const PROJECT: [&str; 6] = ["./compose", "./kubernetes", "-p", "plim-policy.yaml", "--today", "2026-11-23"];
 
@@ -320,13 +284,6 @@ fn saved_snapshots_whatever_the_order_of_their_keys() {
     let expected = format!("stdin: line {line}, column 3: not JSON: key \"no_new_privs\" stands twice");
     let said = text(&refused.stderr);
     assert!(said.contains(&expected) || said.contains(&expected.replace("not JSON: ", "")), "{said}");
-}
-
-#[test]
-fn rules_are_explained() {
-    let output = check(&examples(), &["--explain", "HARD-kernel-surface", "-p", "pack:hardened"]);
-    assert_eq!(output.status.code(), Some(0));
-    assert!(text(&output.stdout).contains("system calls denied: bpf"));
 }
 
 #[test]

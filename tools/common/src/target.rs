@@ -97,6 +97,8 @@ impl TargetName {
             "-" => return Ok(TargetName::Stdin),
             "self" => return Ok(TargetName::SelfProcess),
             "host" => return Ok(TargetName::Host),
+            // Directories, which no container can be called.
+            "." | ".." => return Ok(TargetName::File(word.into())),
             _ => {}
         }
         let found = || word.to_owned();

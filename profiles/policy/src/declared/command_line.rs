@@ -120,6 +120,11 @@ const VALUES: [&str; 92] = [
     "workdir",
 ];
 
+/// Options of `plim run` alone, which change nothing of what is judged.
+const PLIM_FLAGS: [&str; 2] = ["print-spec", "trace"];
+const PLIM_VALUES: [&str; 8] =
+    ["bundle", "learn", "rootfs", "snapshot", "time-offset", "timens", "trace-format", "trace-output"];
+
 /// One-letter options.
 const SHORT: [(char, &str); 16] = [
     ('a', "attach"),
@@ -183,7 +188,7 @@ pub fn words(text: &str) -> Result<Vec<String>, DeclaredError> {
     Ok(words)
 }
 
-/// Reads `[docker|podman|plim] [container] run|create OPTIONS IMAGE [COMMAND…]`.
+/// Reads `[docker|podman] [container] run|create OPTIONS IMAGE [COMMAND…]`, or `plim run OPTIONS COMMAND…`, which has no image.
 ///
 /// ```
 /// let workload = plim_policy::declared::command_line::read("docker run --cap-drop=ALL -u 1000 --name web nginx:1").unwrap();
@@ -195,14 +200,15 @@ pub fn words(text: &str) -> Result<Vec<String>, DeclaredError> {
 /// No `run` in it, an unknown option (with the nearest one), an option without its value, no image.
 pub fn read(text: &str) -> Result<Workload, DeclaredError> {
     let words = words(text)?;
-    let run = words.iter().position(|word| ["run", "create"].contains(&word.as_str()));
+    let run = words.iter().position(|word| ["run", "create", "plim-run"].contains(&word.as_str()));
+    let plim = run.is_some_and(|run| words[..=run].iter().any(|word| word == "plim" || word == "plim-run"));
     let Some(run) = run.filter(|run| *run <= 4) else {
         return Err(error(format!("command line: found {:?}, expected docker run …", shorten(text))));
     };
     let mut options = Options::default();
     let mut quota = (None, 100_000.0);
     let mut rest = words[run + 1..].iter();
-    let image = loop {
+    let first = loop {
         let Some(word) = rest.next() else { break None };
         if word == "--" {
             break rest.next();
@@ -213,10 +219,13 @@ pub fn read(text: &str) -> Result<Workload, DeclaredError> {
                 None => (long, None),
             };
             let name = if name == "net" { "network" } else { name };
+            if plim && PLIM_FLAGS.contains(&name) {
+                continue;
+            }
             if FLAGS.contains(&name) {
                 let on = !matches!(value.as_deref(), Some("false" | "0" | "f" | "F" | "FALSE" | "False"));
                 flag(&mut options, name, on);
-            } else if VALUES.contains(&name) {
+            } else if VALUES.contains(&name) || plim && PLIM_VALUES.contains(&name) {
                 let value = value.or_else(|| rest.next().cloned());
                 let value =
                     value.ok_or_else(|| error(format!("command line: --{name} without its value")))?;
@@ -245,16 +254,18 @@ pub fn read(text: &str) -> Result<Workload, DeclaredError> {
             break Some(word);
         }
     };
-    let image = image.ok_or_else(|| error("command line: no image"))?;
+    let first = first
+        .ok_or_else(|| error(if plim { "command line: no command" } else { "command line: no image" }))?;
     if let Some(time) = quota.0
         && options.millicpus.is_none()
     {
         options.millicpus = engine::cpus(&format!("{}", time / quota.1));
     }
-    options.image = Some(image.clone());
+    options.image = (!plim).then(|| first.clone());
     if options.name.is_empty() {
-        options.name =
-            image.rsplit('/').next().unwrap_or(image).split([':', '@']).next().unwrap_or(image).to_owned();
+        let base = first.rsplit('/').next().unwrap_or(first);
+        let tag = base.find([':', '@']).filter(|_| !plim).unwrap_or(base.len());
+        options.name = base[..tag].to_owned();
     }
     Ok(Workload {
         form: Form::DockerRun,

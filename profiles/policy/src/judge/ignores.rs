@@ -3,6 +3,25 @@
 use crate::finding::{Finding, Outcome, Severity, Where};
 use crate::rules::{Date, PolicySet};
 
+/// A rule about ignores: id, title, severity and remedy.
+pub(crate) type Fixed = (&'static str, &'static str, Severity, &'static str);
+
+const EXPIRED: Fixed = (
+    "PLIM-P001",
+    "No ignore has expired",
+    Severity::Medium,
+    "Remove the reason for it, or take the decision anew and set another day",
+);
+const UNUSED: Fixed = (
+    "PLIM-P002",
+    "Every ignore covers something",
+    Severity::Low,
+    "Remove it: what it was for is gone, or its words match nothing",
+);
+
+/// The rules about ignores.
+pub(crate) const RULES: [Fixed; 2] = [EXPIRED, UNUSED];
+
 /// Marks what ignores cover, and reports ignores that are over or that cover nothing.
 pub(super) fn apply(set: &PolicySet, findings: &mut Vec<Finding>, today: Date) {
     let mut used = vec![false; set.ignores.len()];
@@ -22,29 +41,10 @@ pub(super) fn apply(set: &PolicySet, findings: &mut Vec<Finding>, today: Date) {
     }
     for (ignore, used) in set.ignores.iter().zip(used) {
         let over = ignore.expires.filter(|last| today > *last);
-        let (rule, title, severity, message, remedy) = match (over, used) {
-            (Some(last), _) => (
-                "PLIM-P001",
-                "No ignore has expired",
-                Severity::Medium,
-                format!(
-                    "the ignore of {} for {} ended on {last}",
-                    ignore.rule.as_str(),
-                    ignore.target.as_str()
-                ),
-                "Remove the reason for it, or take the decision anew and set another day",
-            ),
-            (None, false) => (
-                "PLIM-P002",
-                "Every ignore covers something",
-                Severity::Low,
-                format!(
-                    "the ignore of {} for {} covers nothing",
-                    ignore.rule.as_str(),
-                    ignore.target.as_str()
-                ),
-                "Remove it: what it was for is gone, or its words match nothing",
-            ),
+        let of = format!("the ignore of {} for {}", ignore.rule.as_str(), ignore.target.as_str());
+        let ((rule, title, severity, remedy), message) = match (over, used) {
+            (Some(last), _) => (EXPIRED, format!("{of} ended on {last}")),
+            (None, false) => (UNUSED, format!("{of} covers nothing")),
             (None, true) => continue,
         };
         findings.push(Finding {

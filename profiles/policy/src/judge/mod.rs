@@ -4,7 +4,7 @@ mod behaviour;
 mod check;
 mod context;
 mod escape;
-mod ignores;
+pub(crate) mod ignores;
 mod memo;
 pub(crate) mod syscall;
 mod verify;
@@ -108,6 +108,16 @@ struct Judged {
 
 /// Judges every target by every rule; all rules are finished whatever the others say.
 pub fn judge<'a>(set: &'a PolicySet, subjects: &'a [Subject], options: &'a Options<'a>) -> Findings {
+    judge_with(set, subjects, options, Vec::new())
+}
+
+/// The same with findings that were made before, as those of a lock file: ignores cover them too.
+pub fn judge_with<'a>(
+    set: &'a PolicySet,
+    subjects: &'a [Subject],
+    options: &'a Options<'a>,
+    more: Vec<Finding>,
+) -> Findings {
     let sections = context::sections(&set.rules);
     let meanings = behaviour::Meanings::new(options);
     let threads = options.threads.clamp(1, subjects.len().max(1));
@@ -139,6 +149,7 @@ pub fn judge<'a>(set: &'a PolicySet, subjects: &'a [Subject], options: &'a Optio
         findings.extend(more);
         not_applicable.extend(elsewhere);
     }
+    findings.extend(more);
     ignores::apply(set, &mut findings, options.today);
     Findings::new(subjects.len(), findings, not_applicable)
 }

@@ -164,11 +164,11 @@ fn findings(old: &Value, now: &Value) -> Found {
     }
 }
 
-/// Titles of the rules of lock files, for reports: id, title, severity.
-pub(crate) fn rules() -> impl Iterator<Item = (&'static str, String, Severity)> {
+/// The rules of lock files, for reports: id, title, severity and remedy.
+pub(crate) fn rules() -> impl Iterator<Item = (&'static str, String, Severity, &'static str)> {
     let areas = std::iter::once(None).chain(Area::ALL.into_iter().map(Some)).map(rule);
     areas.chain([FINDINGS]).map(|(id, severity, name)| {
-        (id, format!("The {name} of a target are no more than what is locked"), severity)
+        (id, format!("The {name} of a target are no more than what is locked"), severity, REMEDY)
     })
 }
 

@@ -13,6 +13,7 @@ pub use markdown::markdown;
 pub use sarif::sarif;
 
 use crate::finding::{Finding, Outcome, Severity, Where};
+use crate::judge::ignores::RULES;
 use crate::rules::PolicySet;
 
 /// A rule as reports describe it.
@@ -42,17 +43,14 @@ pub fn rules(set: &PolicySet) -> Vec<RuleInfo> {
         remedy: rule.remedy.clone(),
         place: Some(Where { file: rule.file.to_string(), line: rule.at.line }),
     });
-    let fixed = [
-        ("PLIM-P001".to_owned(), "No ignore has expired".to_owned(), Severity::Medium),
-        ("PLIM-P002".to_owned(), "Every ignore covers something".to_owned(), Severity::Low),
-    ];
-    let locked = crate::lock::rules().map(|(id, title, severity)| (id.to_owned(), title, severity));
-    own.chain(fixed.into_iter().chain(locked).map(|(id, title, severity)| RuleInfo {
-        id,
+    let ignores = RULES.map(|(id, title, severity, remedy)| (id, title.to_owned(), severity, remedy));
+    let fixed = ignores.into_iter().chain(crate::lock::rules());
+    own.chain(fixed.map(|(id, title, severity, remedy)| RuleInfo {
+        id: id.to_owned(),
         title,
         severity,
         why: None,
-        remedy: "See the finding".to_owned(),
+        remedy: remedy.to_owned(),
         place: None,
     }))
     .collect()

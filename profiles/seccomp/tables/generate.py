@@ -11,6 +11,10 @@ differs between two releases stops the script, because the kernel never does tha
 
 Each DIR is an unpacked package (`dpkg-deb -x`). With --against FILE the result is compared with libseccomp's
 src/syscalls.csv and every difference is printed.
+
+    profiles/seccomp/tables/generate.py --raw-sys DIR > tests/data/linux-raw-sys.tsv
+
+writes what a second generator (bindgen) made of the kernel's headers: the numbers in the crate linux-raw-sys, unpacked in DIR.
 """
 
 import argparse
@@ -141,6 +145,25 @@ def compare(columns, path):
                 print(f"{ours}: {name}: headers {mine}, libseccomp {said}")
 
 
+# The architectures of linux-raw-sys that libseccomp has too, with their names here.
+RAW_SYS = {"x86_64": "x86_64", "x86": "i386", "x32": "x32", "aarch64": "aarch64", "arm": "arm", "riscv64": "riscv64",
+           "loongarch64": "loongarch64", "s390x": "s390x", "powerpc64": "ppc64", "powerpc": "ppc", "mips64": "mips64",
+           "mips": "mips", "m68k": "m68k"}
+
+
+def raw_sys(crate):
+    numbers = {}
+    for folder, arch in RAW_SYS.items():
+        text = (pathlib.Path(crate) / "src" / folder / "general.rs").read_text()
+        # Names with a capital are bases and masks.
+        for name, number in re.findall(r"^pub const __NR_([a-z_]\w*): u32 = (\d+);", text, re.M):
+            if not re.fullmatch(r"(reserved|unused)\d+", name):
+                numbers.setdefault(name, {})[arch] = number
+    print("\t".join(["name", *RAW_SYS.values()]))
+    for name, row in sorted(numbers.items()):
+        print("\t".join([name, *(row.get(arch, ".") for arch in RAW_SYS.values())]))
+
+
 def fetch(folder, mirror):
     folder = pathlib.Path(folder).resolve()
     for part in ("lists/partial", "cache/archives/partial"):
@@ -167,9 +190,12 @@ def main():
     parser.add_argument("--fetch", metavar="DIR")
     parser.add_argument("--mirror", metavar="URL", help="the Debian mirror that this machine uses")
     parser.add_argument("--against", metavar="FILE")
+    parser.add_argument("--raw-sys", metavar="DIR")
     args = parser.parse_args()
     if args.fetch:
         return fetch(args.fetch, args.mirror) if args.mirror else parser.error("--fetch needs --mirror")
+    if args.raw_sys:
+        return raw_sys(args.raw_sys)
     if not args.roots:
         parser.error("no unpacked package given")
     columns = merge(args.roots)

@@ -1,7 +1,8 @@
 //! System call names and numbers of every architecture.
 //!
 //! The table is generated from the kernel's uapi headers by `tables/generate.py` (Linux 6.12 and 7.3) and was compared
-//! with libseccomp's: they agree but for names that only one of them has.
+//! with libseccomp's: they agree but for names that only one of them has. A test compares it with what another generator made of the
+//! headers, the crate linux-raw-sys.
 
 mod table;
 
@@ -132,6 +133,29 @@ mod tests {
         }
         assert_eq!(number(Arch::Aarch64, "open"), None);
         assert_eq!(number(Arch::X86_64, "socketcall"), None);
+    }
+
+    /// Every number of the crate linux-raw-sys is the table's too (`tables/generate.py --raw-sys`).
+    #[test]
+    fn linux_raw_sys_agrees() {
+        let text = include_str!("../../tests/data/linux-raw-sys.tsv");
+        let mut lines = text.lines().map(|line| line.split('\t'));
+        let arches: Vec<Arch> =
+            lines.next().unwrap().skip(1).map(|arch| Arch::from_name(arch).expect(arch)).collect();
+        let mut compared = 0;
+        for mut row in lines {
+            let call = row.next().unwrap();
+            for (arch, theirs) in arches.iter().zip(row).filter(|(_, theirs)| *theirs != ".") {
+                let ours = number(*arch, call).map(|SyscallNr(nr)| nr.to_string());
+                assert_eq!(ours.as_deref(), Some(theirs), "{call} on {arch}");
+                compared += 1;
+            }
+        }
+        assert!(
+            arches.len() == 13 && compared > 4500,
+            "{compared} numbers of {} architectures",
+            arches.len()
+        );
     }
 
     #[test]

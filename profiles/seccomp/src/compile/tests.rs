@@ -251,3 +251,36 @@ fn diagrams_of_any_program_compile() {
         assert!(ours.instructions().len() < 600, "{}", crate::disasm::disassemble(&ours));
     }
 }
+
+/// One constant off by one, or the two ways of one jump exchanged, and the program is not handed out.
+#[test]
+fn a_wrong_program_is_not_handed_out() {
+    let resolved =
+        preset("docker-default", Arch::X86_64, CapabilitySet::DOCKER_DEFAULT, EnosysAbove::HighestNamed);
+    let mut store = Store::new();
+    let diagram = store.of_resolved(&resolved).unwrap();
+    let right = from_diagram(&mut store, diagram, Some(Arch::X86_64)).unwrap();
+    let mut found = 0;
+    for index in (0..right.instructions().len()).step_by(5) {
+        let mut wrong = right.instructions().to_vec();
+        let insn = &mut wrong[index];
+        match insn.code {
+            code::RET_K => insn.k ^= 0x0005_0001,
+            code::JMP_JSET_K => std::mem::swap(&mut insn.jt, &mut insn.jf),
+            code::JMP_JEQ_K | code::JMP_JGE_K => insn.k += 1,
+            _ => continue,
+        }
+        let wrong = Program::from_instructions(wrong).unwrap();
+        match prove(&mut store, diagram, &wrong) {
+            Err(CompileError::Unproven(call)) => {
+                assert_eq!(interpret::run(&right, &call), resolved.decide(&call));
+                assert_ne!(interpret::run(&wrong, &call), resolved.decide(&call), "instruction {index}");
+                found += 1;
+            }
+            // Nothing is told apart there that was not told apart before.
+            Ok(()) => assert_eq!(store.of_program(&wrong).unwrap(), diagram, "instruction {index}"),
+            Err(other) => panic!("instruction {index}: {other}"),
+        }
+    }
+    assert!(found > 30, "{found}");
+}

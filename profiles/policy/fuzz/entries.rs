@@ -4,10 +4,10 @@
 use plim_model::CapabilitySet;
 use plim_policy::declared::{self, command_line};
 use plim_policy::judge::{Options, Subject, judge};
-use plim_policy::lock::Lock;
+use plim_policy::lock::{self, Lock};
 use plim_policy::rules::{Date, Expression, PolicySet, Source, load};
 use plim_policy::text::{Limits, read};
-use plim_policy::{Findings, report};
+use plim_policy::{Findings, Outcome, report};
 use plim_seccomp::Arch;
 use plim_seccomp::resolve::{Facts, KernelVersion};
 
@@ -54,6 +54,15 @@ pub(crate) fn policy(bytes: &[u8]) {
     }
 }
 
+/// What is locked has no more than is locked, whatever it is.
+fn held_to_its_own_lock(subject: &Subject) {
+    let mut lock = Lock::default();
+    lock.put(subject);
+    let read = Lock::read(&lock.write(), "plim.lock").expect("what is written is read");
+    let found = lock::check(&read, "plim.lock", std::slice::from_ref(subject)).findings;
+    assert!(found.iter().all(|finding| finding.outcome == Outcome::Pass), "{found:?}");
+}
+
 /// Something that asks for containers.
 pub(crate) fn input(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -70,9 +79,12 @@ pub(crate) fn input(bytes: &[u8]) {
             .map(|workload| Subject::of_workload(workload, Some("input")))
             .collect();
         drawn(set, &judged(set, &subjects));
+        subjects.iter().for_each(held_to_its_own_lock);
     }
     if let Ok(workload) = command_line::read(text) {
-        drawn(set, &judged(set, &[Subject::of_workload(workload, None)]));
+        let subject = Subject::of_workload(workload, None);
+        held_to_its_own_lock(&subject);
+        drawn(set, &judged(set, &[subject]));
     }
 }
 

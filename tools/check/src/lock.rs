@@ -1,5 +1,6 @@
 //! `plim lock`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -89,7 +90,13 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     }
     let gathered = collected.understand()?;
     let mut unknown = Vec::new();
+    let mut put = BTreeSet::new();
     for subject in &gathered.subjects {
+        let key = plim_policy::lock::key(subject);
+        anyhow::ensure!(
+            put.insert(key.clone()),
+            "{key} stands twice; a lock file tells targets apart by their names"
+        );
         lock.put(subject);
         for fact in subject.snapshot_json["unknown"].as_array().into_iter().flatten() {
             unknown
@@ -112,7 +119,12 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
 fn locked_targets(lock: &Lock, name: &str) -> anyhow::Result<Vec<String>> {
     let mut targets: Vec<String> = Vec::new();
     for key in lock.targets.keys() {
-        let target = key.split_once('#').map_or(key.as_str(), |(file, _)| file).to_owned();
+        // With a slash it is a file, whatever else its name could mean.
+        let target = match key.split_once('#') {
+            Some((file, _)) if !file.contains('/') => format!("./{file}"),
+            Some((file, _)) => file.to_owned(),
+            None => key.clone(),
+        };
         anyhow::ensure!(
             !target.starts_with("container/"),
             "{name}: {key} was locked from a command line; name it again with --cmdline"

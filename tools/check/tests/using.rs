@@ -83,3 +83,32 @@ fn ignores_cover_growths_too() {
     let (status, said) = on("2027-01-01");
     assert!(status == Some(1) && said.contains("PLIM-K002") && said.contains("PLIM-P001"), "{said}");
 }
+
+#[test]
+fn a_lock_knows_a_file_however_it_is_named() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path();
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c}}]}}\n"
+        )
+    };
+    std::fs::write(path.join("web"), pod("a")).expect("written");
+    assert_eq!(lock(path, &["./web"]).status.code(), Some(0));
+    for name in [".", "./web"] {
+        // A directory's files are those with a manifest's extension.
+        let status = check(path, &[name, "--lock", "plim.lock", "-q"]).status.code();
+        assert_eq!(status, Some(if name == "." { 2 } else { 0 }), "{name}");
+    }
+    assert_eq!(lock(path, &["--update"]).status.code(), Some(0), "names its files as files");
+    std::fs::write(path.join("pods.yaml"), pod("a")).expect("written");
+    assert_eq!(lock(path, &["pods.yaml", "--update"]).status.code(), Some(0));
+    for name in ["pods.yaml", "./pods.yaml", "."] {
+        let output = check(path, &[name, "--lock", "plim.lock", "-q"]);
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stdout));
+    }
+    std::fs::write(path.join("twice.yaml"), pod("a") + "---\n" + &pod("a")).expect("written");
+    let output = lock(path, &["twice.yaml", "--update"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("twice.yaml#Pod/a stands twice"), "{}", text(&output.stderr));
+}

@@ -45,12 +45,17 @@ pub struct Lock {
     pub lines: BTreeMap<String, u32>,
 }
 
-/// Under which name a target stands in a lock file: live targets under their own, declarations behind the file that makes them.
+/// Under which name a target stands in a lock file: live targets under their own, declarations behind the file that makes them,
+/// which is the same whether or not it was named with `./`.
 pub fn key(subject: &Subject) -> String {
     match &subject.place {
-        Some(place) => format!("{}#{}", place.file, subject.name),
+        Some(place) => format!("{}#{}", plain(&place.file), subject.name),
         None => subject.name.clone(),
     }
+}
+
+fn plain(file: &str) -> &str {
+    file.strip_prefix("./").unwrap_or(file)
 }
 
 impl Lock {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::file::{Check, Ignore, Policy, Rule};
 use super::read::{PolicyError, read};
-use crate::finding::Severity;
 use crate::packs;
 use crate::pss::{Level, Version};
 use crate::text::Place;
@@ -177,10 +176,5 @@ impl PolicySet {
     /// The rule of an id.
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.id == id)
-    }
-
-    /// The highest severity of its rules.
-    pub fn worst(&self) -> Option<Severity> {
-        self.rules.iter().map(|rule| rule.severity).max()
     }
 }

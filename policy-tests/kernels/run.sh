@@ -68,7 +68,7 @@ if [ "$job" = suite ]; then
 	if [ -e "$here/../expect/vm" ]; then extra+=("$here/../expect/vm=/expect"); fi
 fi
 # Programs of this machine that the suite uses, with their libraries.
-for name in runc tcpdump; do
+for name in runc tcpdump apparmor_parser; do
 	program=$(PATH=$PATH:/usr/sbin:/sbin command -v "$name" || true)
 	if [ -n "$program" ]; then extra+=("$program=/usr/bin/$name"); fi
 done

@@ -36,6 +36,8 @@ pub enum Need {
     Processors(usize),
     /// Landlock, built and switched on.
     Landlock,
+    /// AppArmor, built and switched on.
+    AppArmor,
     /// A kernel where `plim trace --light` can be attached.
     LightTrace,
 }
@@ -79,6 +81,10 @@ impl Need {
             Need::File(path) => unless(Path::new(path).exists(), format!("file {path}")),
             // landlock_create_ruleset() for its version.
             Need::Landlock => unless(makes(ctx, &["syscall", "444", "0", "0", "1"]), "Landlock".to_owned()),
+            Need::AppArmor => {
+                let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+                unless(enabled.is_ok_and(|text| text.trim() == "Y"), "AppArmor".to_owned())
+            }
             Need::LightTrace => light_trace(ctx),
             Need::Processors(count) => {
                 let have = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

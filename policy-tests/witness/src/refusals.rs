@@ -13,6 +13,7 @@ pub(crate) fn refused(call: &[String]) -> Option<Raw> {
     let rest = |from: usize| call.get(from..).unwrap_or_default();
     Some(match word(0) {
         "as" => become_user(value(1)).and_then(|()| attempt(rest(2))),
+        "slowly" => linger(attempt(rest(1))),
         "nested" => linger(new_user_namespace().and_then(|()| attempt(rest(1)))),
         "pause" => {
             std::thread::sleep(std::time::Duration::from_millis(value(1)));

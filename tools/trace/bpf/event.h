@@ -55,6 +55,7 @@ enum asked_flag {
 enum module {
 	MODULE_NONE = 0,
 	MODULE_LANDLOCK = 1,
+	MODULE_APPARMOR = 2,
 };
 
 /* One capability that was asked for and not held. */

@@ -127,8 +127,8 @@ const TEXTS: usize = 3;
 const TEXT: usize = 256;
 const ASKED: usize = 4;
 
-/// `enum module`, from 1 on.
-pub const MODULES: [&str; 1] = ["landlock"];
+/// `enum module`, from 1 on. The programs behind its functions begin with a module's name.
+pub const MODULES: [&str; 2] = ["landlock", "apparmor"];
 
 /// Reads the fields one after the other.
 struct Fields<'a>(&'a [u8]);

@@ -18,6 +18,8 @@ pub struct Facts<'a> {
     pub bounded: bool,
     /// The file's owner, as the container numbers it.
     pub owner: Option<(u32, u32)>,
+    /// The security module that refused.
+    pub module: Option<&'a str>,
 }
 
 /// The words, under construction.
@@ -47,13 +49,27 @@ pub fn of(cause: &Cause, facts: &Facts<'_>) -> Map<String, Value> {
         Kind::Namespace => namespace(&mut words, cause),
         Kind::Permission => permission(&mut words, cause, facts),
         Kind::Limit => limit(&mut words, cause),
-        // Landlock's, the one module that is seen: no engine sets it up.
-        Kind::Lsm => {
-            words.put("summary", "the process, or one that started it, has confined itself with Landlock")
-        }
+        Kind::Lsm => module(&mut words, facts),
         Kind::Unknown => {}
     }
     words.0
+}
+
+fn module(words: &mut Words, facts: &Facts<'_>) {
+    match facts.module {
+        Some("apparmor") => {
+            words.put("summary", "allow it in the AppArmor profile, or give the container another one");
+            words.engines(
+                "--security-opt apparmor=PROFILE",
+                "securityContext.appArmorProfile: {type: Localhost, localhostProfile: PROFILE}",
+            );
+        }
+        // No engine sets it up.
+        Some("landlock") => {
+            words.put("summary", "the process, or one that started it, has confined itself with Landlock");
+        }
+        _ => {}
+    }
 }
 
 fn seccomp(words: &mut Words, facts: &Facts<'_>) {
@@ -279,8 +295,11 @@ mod tests {
             assert!(map.contains_key("summary"));
         }
         assert!(of(&cause(Kind::Unknown, None, "x"), &root).is_empty());
-        let map = of(&cause(Kind::Lsm, None, "landlock refused it"), &root);
-        assert_eq!((map.len(), words(&map, "docker")), (1, "-"));
+        for (module, docker) in [("landlock", "-"), ("apparmor", "--security-opt apparmor=PROFILE")] {
+            let map = of(&cause(Kind::Lsm, None, "x"), &Facts { module: Some(module), ..root });
+            assert_eq!(words(&map, "docker"), docker);
+            assert!(map.contains_key("summary"));
+        }
     }
 
     #[test]

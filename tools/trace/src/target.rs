@@ -188,6 +188,16 @@ fn groups(pid: i32) -> Option<Vec<u32>> {
 }
 
 /// Whether a process has as many descriptors as RLIMIT_NOFILE lets it have; `None` when it is gone.
+/// The AppArmor profile that a process is under, without its mode; `None` when the process is gone. `attr/apparmor` is there from
+/// Linux 5.8 (before it `attr/current` is whichever module came first).
+pub(crate) fn apparmor_profile(pid: i32) -> Option<String> {
+    let files = ["attr/apparmor/current", "attr/current"];
+    let text = files.iter().find_map(|file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok())?;
+    let profile = text.trim_end_matches(['\0', '\n']);
+    let profile = profile.rsplit_once(" (").map_or(profile, |(name, _mode)| name);
+    Some(plim_model::text::escape(profile))
+}
+
 pub(crate) fn descriptors_used_up(pid: i32) -> Option<bool> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let limit = limits::parse(&text).ok()?.get("RLIMIT_NOFILE")?.soft.value()?;

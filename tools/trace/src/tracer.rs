@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{Program, ProgramFd};
+use aya::programs::{Program, ProgramError, ProgramFd};
 use aya::{Btf, Ebpf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plim_model::Capability;
@@ -12,6 +12,7 @@ use plim_model::parse::status;
 use plim_observe::bpf::{self, LoadError};
 
 pub use crate::error::{TracerError, step};
+use crate::event::MODULES;
 use crate::strings;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trace.o"));
@@ -71,14 +72,11 @@ impl Scope {
     }
 }
 
-/// Tells that Landlock refused to open a file, where the kernel allows fexit.
-const LANDLOCK: &str = "landlock_file_open";
-
 /// The programs, loaded. Dropping it detaches them.
 pub struct Tracer {
     ebpf: Ebpf,
     scope: Scope,
-    attached: Vec<&'static str>,
+    attached: Vec<String>,
     ring: RingBuf<MapData>,
     namespaces: HashMap<MapData, u32, u32>,
     cgroups: HashMap<MapData, u64, u32>,
@@ -88,8 +86,8 @@ pub struct Tracer {
     lost: PerCpuArray<MapData, u64>,
     slots: u32,
     capabilities: CapabilityProbe,
-    /// Programs behind functions of security modules: those that the kernel took.
-    modules: Vec<&'static str>,
+    /// Programs behind hooks of security modules: those that the kernel took.
+    hooks: Vec<String>,
 }
 
 impl std::fmt::Debug for Tracer {
@@ -126,11 +124,11 @@ impl Missed {
 }
 
 impl Tracer {
-    /// Loads the programs; nothing is attached yet.
+    /// Loads the programs; nothing is attached yet. `modules` are the security modules of the kernel.
     ///
     /// # Errors
     /// The privilege or kernel feature that is missing, or what the verifier said.
-    pub fn load(scope: Scope) -> Result<Tracer, TracerError> {
+    pub fn load(scope: Scope, modules: &[String]) -> Result<Tracer, TracerError> {
         may_trace()?;
         let boot_ns = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
             .map_or(0, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX));
@@ -144,20 +142,20 @@ impl Tracer {
             let capabilities = if scope == Scope::Filters {
                 CapabilityProbe::None
             } else if load(&mut ebpf, "capable", types).is_ok() && attach(&mut ebpf, "capable").is_ok() {
-                attached.push("capable");
+                attached.push("capable".to_owned());
                 CapabilityProbe::Tracepoint
             } else if load(&mut ebpf, "capable_exit", types).is_ok() {
                 CapabilityProbe::Fexit
             } else {
                 CapabilityProbe::None
             };
-            let mut modules = Vec::new();
-            if scope == Scope::Everything && load(&mut ebpf, LANDLOCK, types).is_ok() {
-                modules.push(LANDLOCK);
-            }
-            Ok((ebpf, attached, capabilities, modules))
+            let hooks = match scope {
+                Scope::Everything => load_hooks(&mut ebpf, modules, types),
+                Scope::Filters => Vec::new(),
+            };
+            Ok((ebpf, attached, capabilities, hooks))
         });
-        let (mut ebpf, attached, capabilities, modules) = loaded.map_err(|error| match error {
+        let (mut ebpf, attached, capabilities, hooks) = loaded.map_err(|error| match error {
             LoadError::NoTypes(why) => {
                 TracerError::Kernel(format!("it has no BTF (CONFIG_DEBUG_INFO_BTF): {why}"))
             }
@@ -190,7 +188,7 @@ impl Tracer {
             attached,
             slots: 0,
             capabilities,
-            modules,
+            hooks,
         })
     }
 
@@ -239,18 +237,15 @@ impl Tracer {
     /// The kernel refuses; what was attached is detached again.
     pub fn attach(&mut self) -> Result<(), TracerError> {
         // Without one of these a refusal is unknown.
-        for name in self.modules.iter().copied() {
-            if attach(&mut self.ebpf, name).is_ok() {
-                self.attached.push(name);
-            }
-        }
+        self.hooks.retain(|hook| attach(&mut self.ebpf, hook).is_ok());
+        self.attached.extend(self.hooks.iter().cloned());
         let capable = (self.capabilities == CapabilityProbe::Fexit).then_some("capable_exit");
         for name in capable.into_iter().chain(self.scope.programs().iter().copied()) {
             if let Err(error) = attach(&mut self.ebpf, name) {
                 self.detach();
                 return Err(error);
             }
-            self.attached.push(name);
+            self.attached.push(name.to_owned());
         }
         Ok(())
     }
@@ -259,7 +254,7 @@ impl Tracer {
     pub fn detach(&mut self) {
         while let Some(name) = self.attached.pop() {
             // Unloading drops the link, which is what detaches; a program that is not loaded has none.
-            match self.ebpf.program_mut(name) {
+            match self.ebpf.program_mut(&name) {
                 Some(Program::RawTracePoint(program)) => drop(program.unload()),
                 Some(Program::BtfTracePoint(program)) => drop(program.unload()),
                 Some(Program::FExit(program)) => drop(program.unload()),
@@ -344,9 +339,35 @@ fn place(name: &str) -> &str {
         "executed" => "sched_process_exec",
         "refused" => "__secure_computing",
         "capable" | "capable_exit" => "cap_capable",
-        LANDLOCK => "hook_file_open",
-        other => other,
+        other => hook(other).unwrap_or(other),
     }
+}
+
+/// The function of a security module behind which a program stands.
+fn hook(name: &str) -> Option<&str> {
+    MODULES.iter().find_map(|module| name.strip_prefix(module)?.strip_prefix('_'))
+}
+
+/// Loads the programs behind functions of these modules. A kernel that lacks a function goes without its program; one that lets
+/// nobody stand behind any (EPERM) is not asked again.
+fn load_hooks(ebpf: &mut Ebpf, modules: &[String], types: &Btf) -> Vec<String> {
+    let active = |name: &str| modules.iter().any(|module| name.starts_with(module.as_str()));
+    let names = ebpf.programs().map(|(name, _)| name);
+    let mut hooks: Vec<String> =
+        names.filter(|name| hook(name).is_some() && active(name)).map(str::to_owned).collect();
+    let mut allowed = true;
+    hooks.retain(|name| match ebpf.program_mut(name) {
+        Some(Program::FExit(program)) if allowed => match program.load(place(name), types) {
+            Ok(()) => true,
+            Err(ProgramError::LoadError { io_error, .. }) => {
+                allowed = io_error.raw_os_error() != Some(nix::libc::EPERM);
+                false
+            }
+            Err(_) => false,
+        },
+        _ => false,
+    });
+    hooks
 }
 
 fn no_program(name: &str) -> TracerError {

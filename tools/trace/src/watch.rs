@@ -98,11 +98,11 @@ impl Watch {
     /// # Errors
     /// [`crate::tracer::TracerError`].
     pub fn new(scope: Scope) -> Result<Watch> {
-        let tracer = Tracer::load(scope)?;
         let modules = match plim_observe::security_modules() {
             Observed::Present(modules) => modules,
             Observed::Absent | Observed::Unknown(_) => Vec::new(),
         };
+        let tracer = Tracer::load(scope, &modules)?;
         let silent_modules = modules.into_iter().filter(|module| SILENT.contains(&module.as_str())).collect();
         Ok(Watch { tracer, targets: Vec::new(), silent_modules, judged: HashMap::new(), ids: 0 })
     }
@@ -224,7 +224,9 @@ impl Watch {
         let owner = file.as_ref().and_then(|file| target.owner(event, file));
         let descriptors_used_up =
             if event.ret == -24 { target::descriptors_used_up(event.pid) } else { None };
-        let own = file.is_some() || descriptors_used_up.is_some();
+        let apparmor_profile =
+            if event.module == Some("apparmor") { target::apparmor_profile(event.pid) } else { None };
+        let own = file.is_some() || descriptors_used_up.is_some() || apparmor_profile.is_some();
         let (container, engine) = (target.container.clone(), target.engine.clone());
         let seccomp = target.seccomp.clone();
         let filters = if event.has(flag::ENTERED) { None } else { target.filters(event) };
@@ -234,6 +236,7 @@ impl Watch {
             root_uid,
             file: file.as_ref(),
             silent_modules: &self.silent_modules,
+            apparmor_profile: apparmor_profile.as_deref(),
             descriptors_used_up,
             // Asked of the kernel only where the answer matters.
             skipped_runs: filters.is_none()
@@ -271,6 +274,7 @@ impl Watch {
             bounded: capability
                 .is_some_and(|capability| CapabilitySet::from_bits(event.bounding).contains(capability)),
             owner,
+            module: event.module,
         };
         let remedy = remedy::of(&cause, &facts);
         let errno = cause::errno(event).filter(|_| !event.has(flag::KILLED | flag::SIGSYS));

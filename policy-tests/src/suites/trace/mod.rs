@@ -5,6 +5,7 @@
 
 mod docker;
 mod light;
+mod modules;
 mod output;
 mod storm;
 mod tables;
@@ -140,10 +141,14 @@ pub const SUITE: Suite = Suite {
             "what Landlock refuses to open is told as lsm where a program may stand behind it; elsewhere it is unknown, and Landlock is named",
             traced!(Need::Built("plim-run"), Need::Landlock),
             &[W::TraceForgets, W::TraceBlames],
-            |ctx| {
-                let seen = crate::needs::allows_fexit(ctx, "hook_file_open");
-                under_plim(ctx, if seen { &tables::LANDLOCK } else { &tables::LANDLOCK_UNSEEN })
-            },
+            modules::landlock,
+        ),
+        test(
+            "apparmor",
+            "what an AppArmor profile refuses (files, also by quiet rules, programs, capabilities, sockets, mounts) is told as lsm, with the profile",
+            traced!(Need::Built("plim-run"), Need::AppArmor, Need::Program("apparmor_parser")),
+            &[W::TraceForgets, W::TraceBlames],
+            modules::apparmor,
         ),
         test(
             "docker",

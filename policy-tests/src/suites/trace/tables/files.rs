@@ -75,6 +75,40 @@ pub(in super::super) const LANDLOCK_UNSEEN: Group = Group {
     ..PLAIN
 };
 
+/// What the AppArmor profile of `modules.rs` refuses. Its name is known as long as the process lives.
+pub(in super::super) const APPARMOR: Group = Group {
+    name: "AppArmor",
+    options: &["--security-opt", "apparmor=plimtest", "--cap-add", "SYS_ADMIN,SYS_TIME"],
+    rows: &[
+        fine("create /tmp/fine x"),
+        ("slowly create /tmp/silent x", by_apparmor("openat", "EACCES")),
+        ("slowly create /tmp/told x", by_apparmor("openat", "EACCES")),
+        ("slowly mkdir /tmp/dir", by_apparmor("mkdir", "EACCES")),
+        ("slowly syscall 227 0 m:16", by_apparmor("clock_settime", "EPERM")),
+        ("slowly socket 17 3", by_apparmor("socket", "EACCES")),
+        fine("socket 2 1"),
+        fine("copy /bin/witness /tmp/program"),
+        ("slowly exec /tmp/program", by_apparmor("execve", "EACCES")),
+        ("slowly syscall 165 s:none s:/tmp s:tmpfs 0 0", by_apparmor("mount", "EACCES")),
+        ("slowly umount /proc", by_apparmor("umount2", "EACCES")),
+        bound("as 1000 create /x y", "openat", "CAP_DAC_OVERRIDE / 0755"),
+    ],
+    ..PLAIN
+};
+const fn by_apparmor(name: &'static str, errno: &'static str) -> Option<[&'static str; 4]> {
+    Some([name, errno, "lsm", "apparmor plimtest"])
+}
+/// The same where it cannot be seen.
+pub(in super::super) const APPARMOR_UNSEEN: Group = Group {
+    name: "AppArmor, unseen",
+    options: APPARMOR.options,
+    rows: &[(
+        "create /tmp/silent x",
+        Some(["openat", "EACCES", "unknown", "apparmor cannot be observed here"]),
+    )],
+    ..PLAIN
+};
+
 /// A read-only root.
 pub(in super::super) const READ_ONLY: Group = Group {
     name: "a read-only root",

@@ -51,31 +51,53 @@ const NOT_KEPT: [(&str, bool); 18] = [
 impl Workload {
     /// Takes the words of a `plim run` command line apart: `words` without the command at their end.
     pub fn of(words: &[String], command: &[String]) -> Workload {
-        let mut options = Vec::new();
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            let (name, value) = match word.split_once('=') {
-                Some((name, value)) if word.starts_with("--") => (name, Some(value)),
-                _ => (word.as_str(), None),
+        let options = without(words, &NOT_KEPT);
+        let mut kept = Vec::new();
+        let mut options = options.into_iter();
+        while let Some(word) = options.next() {
+            let value = match word.split_once('=') {
+                Some(("--security-opt", value)) => Some(value.to_owned()),
+                None if word == "--security-opt" => options.next(),
+                _ => {
+                    kept.push(word);
+                    continue;
+                }
             };
-            if let Some((_, takes)) = NOT_KEPT.iter().find(|(known, _)| *known == name) {
-                if *takes && value.is_none() {
-                    words.next();
-                }
-                continue;
+            match value {
+                Some(value) if value.starts_with("seccomp=") || value.starts_with("no-new-privileges") => {}
+                Some(value) => kept.push(format!("--security-opt={value}")),
+                None => {}
             }
-            if name == "--security-opt" {
-                let Some(value) = value.map(str::to_owned).or_else(|| words.next().cloned()) else { break };
-                if !value.starts_with("seccomp=") && !value.starts_with("no-new-privileges") {
-                    options.push(format!("--security-opt={value}"));
-                }
-                continue;
-            }
-            options.push(word.clone());
         }
-        Workload { options, command: command.to_vec(), test: None, before: None }
+        Workload { options: kept, command: command.to_vec(), test: None, before: None }
+    }
+
+    /// The options less those that say where the files come from: an engine has them from an image.
+    pub fn options_beside_image(&self) -> Vec<String> {
+        without(&self.options, &FILES)
     }
 }
+
+/// Words less these options and their values. An option is `--name value`, `--name=value` or, without a value, `--name`.
+fn without(words: &[String], options: &[(&str, bool)]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) if word.starts_with("--") => (name, Some(value)),
+            _ => (word.as_str(), None),
+        };
+        match options.iter().find(|(known, _)| *known == name) {
+            Some((_, true)) if value.is_none() => drop(words.next()),
+            Some(_) => {}
+            None => kept.push(word.clone()),
+        }
+    }
+    kept
+}
+
+/// Options of `plim run` that say where the files come from.
+const FILES: [(&str, bool); 2] = [("--rootfs", true), ("--bundle", true)];
 
 /// Whose use was recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

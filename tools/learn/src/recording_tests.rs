@@ -13,6 +13,15 @@ fn a_workload_keeps_what_a_trial_does_not_say_itself() {
     assert_eq!(workload.command, words("nginx --name x"));
 }
 
+#[test]
+fn an_image_stands_for_the_files_of_a_workload() {
+    for options in ["--rootfs /r -v /a:/b", "-v /a:/b --rootfs=/r", "-v /a:/b --bundle /b"] {
+        let workload = Workload::of(&words(options), &words("true"));
+        assert_eq!(workload.options, words(options));
+        assert_eq!(workload.options_beside_image(), words("-v /a:/b"));
+    }
+}
+
 fn call(name: &str, count: u64) -> CallUse {
     CallUse {
         arch: "x86_64".to_owned(),

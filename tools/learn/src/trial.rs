@@ -189,7 +189,10 @@ impl Trials {
         std::fs::write(&profile, proposal.profile(false).to_string())
             .with_context(|| format!("write {}", profile.display()))?;
         let mut words = forms::flags(proposal, &profile.display().to_string());
-        words.extend(self.workload.options.iter().cloned());
+        words.extend(match &self.engine {
+            Engine::Plim => self.workload.options.clone(),
+            Engine::Other { .. } => self.workload.options_beside_image(),
+        });
         match &self.engine {
             Engine::Plim if self.workload.command.is_empty() => {}
             Engine::Plim => words.push("--".to_owned()),

@@ -1,6 +1,6 @@
 //! Files that policies and manifests name, read before this process confines itself, and the day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,6 +20,8 @@ const MAX_NAMED: usize = 256;
 pub struct Files {
     known: BTreeMap<PathBuf, Result<String, String>>,
     named: usize,
+    /// Names that were looked for.
+    tried: BTreeSet<PathBuf>,
     /// Not confined: what is missing is read when it is asked for.
     open: bool,
 }
@@ -67,23 +69,31 @@ impl Files {
 
     fn add_named(&mut self, name: &Path, from: &Path) {
         let path = beside(name, Some(from));
-        let is_file = !self.known.contains_key(&path) && path.metadata().is_ok_and(|found| found.is_file());
-        if is_file && self.named < MAX_NAMED {
+        if self.known.contains_key(&path) || self.tried.contains(&path) {
+            return;
+        }
+        self.tried.insert(path.clone());
+        if path.metadata().is_ok_and(|found| found.is_file()) && self.named < MAX_NAMED {
             self.named += 1;
             self.add(&path, None);
         }
     }
 }
 
-/// Letters of a path (PATH_MAX).
+/// Bytes of a path (PATH_MAX).
 const LONGEST_NAME: usize = 4096;
 
-/// Everything that could be the name of a file in a line behind a word.
+/// How many words behind one are looked at: a line may be a whole document.
+const NEAREST: usize = 64;
+
+/// Everything that could be the name of a file in a line shortly behind a word.
 pub(crate) fn named_after<'t>(word: &'t str, text: &'t str) -> impl Iterator<Item = &'t str> {
     text.match_indices(word).flat_map(move |(at, _)| {
-        let rest = text[at + word.len()..].lines().next().unwrap_or_default();
-        let end = rest.char_indices().nth(LONGEST_NAME).map_or(rest.len(), |(end, _)| end);
-        candidates(&rest[..end])
+        let rest = &text[at + word.len()..];
+        // Cut before the line's end is looked for: it may be megabytes away, and there may be thousands of words.
+        let end = (0..=rest.len().min(LONGEST_NAME)).rev().find(|end| rest.is_char_boundary(*end));
+        let line = rest[..end.unwrap_or_default()].lines().next().unwrap_or_default();
+        candidates(line).take(NEAREST)
     })
 }
 
@@ -145,4 +155,28 @@ pub fn today() -> Date {
 /// Reads a day for a command line.
 pub(crate) fn parse_day(word: &str) -> Result<Date, String> {
     Date::parse(word).ok_or_else(|| "expected a day as 2026-12-31".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named_after;
+
+    #[test]
+    fn names_are_looked_for_shortly_behind_a_word() {
+        let text = "- seccomp:./narrow.json # why\nlocalhostProfile: \"a b.json\"\n";
+        assert!(named_after("seccomp", text).any(|name| name == "./narrow.json"));
+        assert!(named_after("localhostProfile", text).any(|name| name == "a b.json"));
+        assert!(!named_after("seccomp", text).any(|name| name == "a b.json"));
+    }
+
+    /// What `kubectl get pods -o json | jq -c` writes: each word is looked at as far as a name goes, not to the end of the line.
+    #[test]
+    fn a_document_in_one_line_takes_linear_time() {
+        let one =
+            format!("\"seccompProfile\":{{\"type\":\"RuntimeDefault\"}},\"x\":\"{}\",", "y".repeat(3_500));
+        let text = one.repeat(10_000);
+        let start = std::time::Instant::now();
+        assert!(named_after("seccomp", &text).filter(|name| *name == "RuntimeDefault").count() >= 10_000);
+        assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
+    }
 }

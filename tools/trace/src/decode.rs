@@ -1,8 +1,8 @@
 //! Arguments in the words of the manual pages.
 
+use plim_seccomp::Arch;
 use plim_seccomp::arguments::{self, Width};
 use plim_seccomp::constants;
-use plim_seccomp::{Arch, syscalls};
 use serde_json::{Map, Value};
 
 use crate::cause;
@@ -86,33 +86,4 @@ pub fn socket_type(value: u64) -> Option<String> {
         }
     }
     Some(text)
-}
-
-/// `socket(AF_PACKET, SOCK_RAW, 768)`.
-pub fn call(event: &Event) -> String {
-    let name = cause::name(event).map_or_else(|| format!("call {}", event.number), str::to_owned);
-    let decoded = arguments(event);
-    if decoded.is_empty() && cause::name(event).is_none() {
-        let args: Vec<String> = event.args.iter().map(|arg| format!("{arg:#x}")).collect();
-        return format!("{name}({})", args.join(", "));
-    }
-    let arch = cause::arch(event);
-    let strings: Vec<usize> = syscalls_strings(arch, &name);
-    let words: Vec<String> = decoded
-        .values()
-        .enumerate()
-        .map(|(index, value)| {
-            let word = value.as_str().unwrap_or_default();
-            if strings.contains(&index) && !word.starts_with("0x") && word != "NULL" {
-                format!("\"{word}\"")
-            } else {
-                word.to_owned()
-            }
-        })
-        .collect();
-    format!("{name}({})", words.join(", "))
-}
-
-fn syscalls_strings(arch: Arch, name: &str) -> Vec<usize> {
-    if syscalls::number(arch, name).is_none() { Vec::new() } else { strings::indices(arch, name).collect() }
 }

@@ -1,10 +1,12 @@
 //! One refused call as it is published.
 
+use plim_seccomp::Arch;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cause::Cause;
+use crate::strings;
 
 /// One refused call. A line of `--format jsonl`; `--format json` has a list of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,9 +40,32 @@ pub struct Denial {
     pub cause: Cause,
     /// The smallest change that would allow it, in the words of each engine.
     pub remedy: Map<String, Value>,
-    /// The call as a person writes it.
-    #[serde(skip)]
-    pub call: String,
+}
+
+impl Denial {
+    /// The call as a person writes it: `socket(AF_PACKET, SOCK_RAW, 768)`.
+    pub fn call(&self) -> String {
+        let name = self.syscall.clone().unwrap_or_else(|| format!("call {}", self.number));
+        if self.decoded.is_empty() && self.syscall.is_none() {
+            return format!("{name}({})", self.args.join(", "));
+        }
+        let strings: Vec<usize> =
+            Arch::from_name(&self.arch).map_or_else(Vec::new, |arch| strings::indices(arch, &name).collect());
+        let words: Vec<String> = self
+            .decoded
+            .values()
+            .enumerate()
+            .map(|(index, value)| {
+                let word = value.as_str().unwrap_or_default();
+                if strings.contains(&index) && !word.starts_with("0x") && word != "NULL" {
+                    format!("\"{word}\"")
+                } else {
+                    word.to_owned()
+                }
+            })
+            .collect();
+        format!("{name}({})", words.join(", "))
+    }
 }
 
 /// The JSON Schema of one denial.

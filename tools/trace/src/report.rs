@@ -249,7 +249,7 @@ impl<W: Write> Report<W> {
                 time(group.span.1),
                 denial.container.clone(),
                 denial.comm.clone(),
-                denial.call.clone(),
+                denial.call(),
                 error_of(denial).to_owned(),
                 why(denial),
                 remedy_of(denial).unwrap_or_default(),
@@ -327,7 +327,7 @@ pub fn line(denial: &Denial, time: Option<&str>, style: Style) -> String {
         plim_tools_common::escape(&denial.container),
         denial.comm,
         denial.pid,
-        style.paint(Tone::Strong, &denial.call),
+        style.paint(Tone::Strong, &denial.call()),
         style.paint(Tone::Bad, error_of(denial)),
         why(denial),
     )

@@ -18,7 +18,7 @@ fn denial(syscall: &str, kind: Kind) -> Denial {
         syscall: Some(syscall.to_owned()),
         number: 1,
         args: vec!["0x0".to_owned(); 6],
-        decoded: Map::new(),
+        decoded: Map::from_iter([("flags".to_owned(), Value::from("1"))]),
         errno: Some("EPERM".to_owned()),
         cause: Cause {
             kind,
@@ -27,7 +27,6 @@ fn denial(syscall: &str, kind: Kind) -> Denial {
             detail: Some("why".to_owned()),
         },
         remedy,
-        call: format!("{syscall}(1)"),
     }
 }
 
@@ -53,7 +52,8 @@ fn one_line_for_each() {
     let mount = denial("mount", Kind::Seccomp);
     let mut lines = report(Format::Table, false, false, Wanted::default());
     tell(&mut lines, &[(&mount, 1, 1_500_000_000)]);
-    let expected = "web x[7] mount(1) = EPERM: seccomp /defaultAction: why -> allow it (docker run --so)\n";
+    let expected =
+        "web x[7] mount(\"1\") = EPERM: seccomp /defaultAction: why -> allow it (docker run --so)\n";
     assert_eq!(text(lines), expected);
     let mut timed = report(Format::Table, false, true, Wanted::default());
     tell(&mut timed, &[(&mount, 1, 1_500_000_000)]);
@@ -117,4 +117,18 @@ fn a_screen_is_no_higher_than_the_terminal() {
     let text = String::from_utf8(screen.out.clone()).expect("text");
     assert!(text.starts_with("\x1b[H\x1b[J20 refused calls, 20 kinds, 3 events lost; "), "{text}");
     assert_eq!(text.lines().count(), 9);
+}
+
+#[test]
+fn a_denial_that_was_read_is_written_as_the_one_that_was_seen() {
+    let mut seen = denial("openat", Kind::Seccomp);
+    seen.decoded = Map::from_iter(
+        [("dfd", "AT_FDCWD"), ("filename", "/x"), ("flags", "O_RDONLY")]
+            .map(|(name, word)| (name.to_owned(), Value::from(word))),
+    );
+    let read: Denial =
+        serde_json::from_str(&serde_json::to_string(&seen).expect("as JSON")).expect("reads what it wrote");
+    assert_eq!(read.call(), "openat(AT_FDCWD, \"/x\", O_RDONLY)");
+    let nameless = Denial { syscall: None, number: 999, decoded: Map::new(), ..seen };
+    assert_eq!(nameless.call(), "call 999(0x0, 0x0, 0x0, 0x0, 0x0, 0x0)");
 }

@@ -291,7 +291,6 @@ impl Watch {
             args: event.args.iter().map(|arg| format!("{arg:#x}")).collect(),
             decoded: decode::arguments(event),
             errno: errno.map(|errno| errno.to_string()),
-            call: decode::call(event),
             cause,
             remedy,
         };

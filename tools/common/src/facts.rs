@@ -23,7 +23,7 @@ pub struct FactArgs {
     /// Read profiles as this program installs them: written (as they say), runc, runc@1.1, crun, youki, docker,
     /// docker@20.10, podman, containerd; with another runtime than the engine's usual one: containerd/runc@1.1,
     /// podman/runc, docker/crun. Compared with the programs themselves: runc 1.1 and 1.3, crun, Docker 20.10 and 28,
-    /// podman, containerd; what is said of youki is from its sources alone [default: written]
+    /// podman, containerd (youki 0.7 once, by hand); youki@0.6 is from its sources alone [default: written]
     #[arg(long = "as", value_name = "ENGINE")]
     engine: Option<Engine>,
     /// The libseccomp that --as is built with: 2.5.4 [default: the newest known]

@@ -110,6 +110,8 @@ pub struct WrittenRule {
     /// All of these must hold, except that a rule which names one argument twice means any of them
     /// (see [`crate::resolve::resolve`]).
     pub conditions: Vec<Condition>,
+    /// The same for a reader that takes `value` of a masked comparison for what is compared, and `valueTwo` for the mask.
+    pub conditions_exchanged: Vec<Condition>,
     /// Applies only if all of this is so.
     pub includes: Scope,
     /// Does not apply if any of this is so.

@@ -210,16 +210,18 @@ fn rule(at: &At<'_, '_>, oci_only: bool) -> Result<WrittenRule, ProfileError> {
     let Some(action_at) = at.get("action") else {
         return Err(at.error("a rule without an action", "an action", None));
     };
-    let conditions = match at.get("args") {
+    let both: Vec<(Condition, Condition)> = match at.get("args") {
         None => Vec::new(),
         Some(list) => list.list()?.map(|at| condition(&at)).collect::<Result<_, _>>()?,
     };
+    let (conditions, conditions_exchanged) = both.into_iter().unzip();
     Ok(WrittenRule {
         names: names(at)?,
         name_alone: at.get("name").is_some_and(|name| !is_empty_text(&name)),
         action: action(&action_at, at.get("errnoRet"), at.get("errno"))?,
         action_by_number: action(&action_at, at.get("errnoRet"), None)?,
         conditions,
+        conditions_exchanged,
         includes: scope(at.get("includes"))?,
         excludes: scope(at.get("excludes"))?,
         comment: optional_text(at, "comment")?,
@@ -252,7 +254,8 @@ fn call_name(at: &At<'_, '_>) -> Result<String, ProfileError> {
     at.text().map(str::to_owned)
 }
 
-fn condition(at: &At<'_, '_>) -> Result<Condition, ProfileError> {
+/// As it is meant, and with mask and value exchanged.
+fn condition(at: &At<'_, '_>) -> Result<(Condition, Condition), ProfileError> {
     at.object(&["index", "value", "valueTwo", "op"])?;
     let needed = |key: &'static str| {
         at.get(key).ok_or_else(|| at.error(format!("no {key}"), "index, value and op", None))
@@ -269,7 +272,12 @@ fn condition(at: &At<'_, '_>) -> Result<Condition, ProfileError> {
         let expected = "0 or nothing, since only SCMP_CMP_MASKED_EQ reads valueTwo";
         return Err(second.unexpected(expected));
     }
-    Ok(Condition { argument: u8::try_from(index).unwrap_or(5), test })
+    let argument = u8::try_from(index).unwrap_or(5);
+    let exchanged = match test {
+        Test::MaskedEq { .. } => Test::MaskedEq { mask: value_two, value: value & value_two },
+        other => other,
+    };
+    Ok((Condition { argument, test }, Condition { argument, test: exchanged }))
 }
 
 fn scope(at: Option<At<'_, '_>>) -> Result<Scope, ProfileError> {

@@ -216,6 +216,7 @@ impl Trial<'_> {
             name_alone: false,
             action,
             action_by_number: action,
+            conditions_exchanged: conditions.clone(),
             conditions,
             includes: Default::default(),
             excludes: Default::default(),

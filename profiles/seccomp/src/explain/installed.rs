@@ -132,7 +132,11 @@ fn is_about(note: &Note, written: &Written, question: &Question) -> bool {
         What::RulesLost { arch } => *arch == question.arch,
         // Without a place it is about the default action, or about all.
         What::KeyIgnored(_) | What::ErrorNameIgnored { .. } => note.pointer.is_empty() || entry(),
-        What::SameAsDefault | What::AnyOf | What::ConditionsCut => entry(),
+        What::SameAsDefault
+        | What::AnyOf
+        | What::SplitWhole
+        | What::MaskExchanged { .. }
+        | What::ConditionsCut => entry(),
         What::DoesNotApply | What::EnosysAbove { .. } | What::FlagAdded(_) | What::FlagDropped(_) => false,
     }
 }

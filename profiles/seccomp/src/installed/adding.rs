@@ -78,7 +78,15 @@ impl Adding<'_, '_> {
     /// The rules that the entry stands for, by argument: one, or one for each condition when two of them look at one argument.
     fn alternatives(&mut self) -> Vec<Conditions> {
         const MOST: usize = 6;
-        let mut conditions: &[Condition] = &self.rule.entry.conditions;
+        let entry = self.rule.entry;
+        let mut conditions: &[Condition] = &entry.conditions;
+        if self.runtime.exchanges_masks() {
+            conditions = &entry.conditions_exchanged;
+            let differ = entry.conditions.iter().zip(conditions).filter(|(meant, read)| meant != read);
+            for (meant, read) in differ {
+                self.note(Change::MaskExchanged { meant: meant.to_string(), read: read.to_string() });
+            }
+        }
         if self.runtime == Runtime::Crun && conditions.len() > MOST {
             conditions = &conditions[..MOST];
             self.note(Change::ConditionsCut);
@@ -86,8 +94,8 @@ impl Adding<'_, '_> {
         let mut all: Conditions = [None; 6];
         for condition in conditions {
             let slot = &mut all[usize::from(condition.argument)];
-            if slot.is_some() {
-                self.note(Change::AnyOf);
+            if slot.is_some() || (self.runtime.splits_all() && conditions.len() > 1) {
+                self.note(if slot.is_some() { Change::AnyOf } else { Change::SplitWhole });
                 let alone = |condition: &Condition| {
                     let mut one: Conditions = [None; 6];
                     one[usize::from(condition.argument)] = Some(*condition);

@@ -8,7 +8,8 @@
 //!   and the listener. [`Engine::Podman`] reads error names and no `minKernel`. [`Engine::Containerd`] reads OCI's keys alone, so
 //!   that every entry of a Docker profile holds. A bare runtime is given what Docker would give it.
 //! * The runtimes leave out rules that have the default action and names that libseccomp does not know on the machine's own
-//!   architecture; they split a rule that names one argument twice. crun reads six conditions of a rule. runc puts ENOSYS
+//!   architecture; they split a rule that names one argument twice. crun reads six conditions of a rule. youki takes mask and value of a masked
+//!   comparison for each other, and splits every rule with several conditions before 0.7. runc puts ENOSYS
 //!   above the highest number that the profile names.
 //! * libseccomp: the first rule without conditions stays and takes the place of those with conditions; rules with conditions are joined by
 //!   shape; `socket` and its like also open `socketcall` and `ipc` on architectures that have them; on 32-bit architectures constants

@@ -55,6 +55,15 @@ pub enum Change {
     },
     /// Two or more conditions on one argument: any of them suffices.
     AnyOf,
+    /// Several conditions on different arguments: the runtime makes a rule of each, so that any of them suffices.
+    SplitWhole,
+    /// The runtime takes the mask of a comparison for the value, and the value for the mask.
+    MaskExchanged {
+        /// The condition as written.
+        meant: String,
+        /// The condition as it is read.
+        read: String,
+    },
     /// The runtime reads six conditions and no more.
     ConditionsCut,
     /// The rule is dropped, since an earlier one without conditions decides.
@@ -127,6 +136,8 @@ impl Change {
             Change::NoSuchCall { .. } => "no-such-call",
             Change::NotOnTheseArchitectures { .. } => "not-on-these-architectures",
             Change::AnyOf => "any-of",
+            Change::SplitWhole => "split-whole",
+            Change::MaskExchanged { .. } => "mask-exchanged",
             Change::ConditionsCut => "conditions-cut",
             Change::Shadowed { .. } => "shadowed",
             Change::Replaces { .. } => "replaces",
@@ -180,6 +191,10 @@ impl std::fmt::Display for Change {
             }
             Change::AnyOf => {
                 f.write_str("two conditions on one argument: any of the rule's conditions suffices")
+            }
+            Change::SplitWhole => f.write_str("each condition is a rule of its own: any of them suffices"),
+            Change::MaskExchanged { meant, read } => {
+                write!(f, "mask and value are exchanged: {meant} is read as {read}")
             }
             Change::ConditionsCut => f.write_str("conditions after the sixth are dropped"),
             Change::Shadowed { name, by } => {

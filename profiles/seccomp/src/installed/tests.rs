@@ -81,6 +81,41 @@ fn overlapping_conditions_are_ordered_by_shape_and_not_by_strength() {
     assert!(it.changes().any(|note| note.to_string().starts_with("among rules that hold together")));
 }
 
+/// Seen with youki 0.7.0: `mlock` with an address of 0x1300000000 and no length ended in a trap.
+#[test]
+fn youki_takes_mask_and_value_for_each_other() {
+    let json = oci(
+        r#"{"names":["mlock"],"action":"SCMP_ACT_TRAP","args":[{"index":0,"value":1095216660480,"valueTwo":77309411328,"op":"SCMP_CMP_MASKED_EQ"}]},
+           {"names":["mlock"],"action":"SCMP_ACT_ALLOW","args":[{"index":1,"value":0,"op":"SCMP_CMP_NE"}]},
+           {"names":["clone"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":2114060288,"valueTwo":0,"op":"SCMP_CMP_MASKED_EQ"}]}"#,
+    );
+    let mlock = call(Arch::X86_64, "mlock", &[0x13_0000_0000]);
+    let clone = call(Arch::X86_64, "clone", &[0x1000_0000]);
+    for (engine, trapped, made) in
+        [(Engine::Crun, EPERM, EPERM), (Engine::Youki, Action::Trap, Action::Allow)]
+    {
+        let it = installed(&json, engine);
+        assert_eq!((it.decide(&mlock), it.decide(&clone)), (trapped, made), "{engine}");
+        assert_eq!(it.changes().any(|note| note.what.kind() == "mask-exchanged"), engine == Engine::Youki);
+    }
+    let lines = installed(&json, Engine::Youki).changes_in_words();
+    let line =
+        "/syscalls/2: mask and value are exchanged: arg0 & 0x7e020000 == 0x0 is read as arg0 & 0x0 == 0x0";
+    assert!(lines.iter().any(|one| one == line), "{lines:#?}");
+}
+
+#[test]
+fn youki_before_0_7_makes_a_rule_of_each_condition() {
+    let json = oci(
+        r#"{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"},{"index":2,"value":2,"op":"SCMP_CMP_EQ"}]}"#,
+    );
+    let one = call(Arch::X86_64, "read", &[1]);
+    assert_eq!(installed(&json, Engine::Youki).decide(&one), EPERM);
+    let old = installed(&json, Engine::Youki0_6);
+    assert_eq!(old.decide(&one), Action::Allow);
+    assert!(old.changes().any(|note| note.what.kind() == "split-whole"));
+}
+
 #[test]
 fn sockets_of_i386_are_opened_by_socketcall_too() {
     let json = oci(

@@ -2,9 +2,11 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use plim_model::{CapabilitySet, Observed, Snapshot};
+use plim_policy::declared;
 use plim_policy::judge::{Options, Subject, judge};
 use plim_policy::lock::{self, Lock};
 use plim_policy::rules::{Date, PolicySet, Source, load};
+use plim_policy::text::{Limits, read};
 use plim_policy::{Findings, Outcome};
 use plim_seccomp::Arch;
 use plim_seccomp::bpf::Program;
@@ -182,4 +184,32 @@ pub(crate) fn grown(then: &Subject, now: &Subject) -> Vec<(String, Outcome, Vec<
     let found = lock::check(&locked(then), "plim.lock", std::slice::from_ref(now));
     let bad = found.findings.into_iter().filter(|finding| finding.outcome != Outcome::Pass);
     bad.map(|finding| (finding.rule, finding.outcome, finding.evidence)).collect()
+}
+
+/// The packs that are judged together.
+pub(crate) const PACKS: [&str; 6] = [
+    "pack:cis-docker-5",
+    "pack:ci-runner",
+    "pack:hardened",
+    "pack:nsa-cisa",
+    "pack:pss-restricted",
+    "pack:docker-default",
+];
+
+/// A pod that the restricted level lets in.
+pub(crate) fn pod() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "prod"},
+        "spec": {
+            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "c", "image": "web:1", "securityContext": {
+                "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}],
+        },
+    })
+}
+
+/// The subjects of a declaration in JSON.
+pub(crate) fn manifest(json: &Value, file: &str) -> Vec<Subject> {
+    let declared = declared::read(&read(&json.to_string(), Limits::INPUT).unwrap(), "x").unwrap();
+    declared.workloads.into_iter().map(|workload| Subject::of_workload(workload, Some(file))).collect()
 }

@@ -10,7 +10,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::levels::{Levels, Side};
+use super::levels::Levels;
+use super::node::Side;
 use super::words::{Compare, Decision, Decisions, Step, WordTest};
 use crate::action::Action;
 

@@ -1,9 +1,9 @@
 //! The programs that turn a profile into a filter.
 //!
 //! The end-to-end suite (`policy-tests/src/suites/engines`) compares what is said here with the filters that the programs of the
-//! machine install. So were seen: runc 1.1.5, 1.1.15 and 1.3.6, crun 1.8.1, 1.21 and 1.28, Docker 20.10.24 and 28.5.2, Podman 4.3.1,
-//! containerd 1.6.20 and 2.1.9, with libseccomp 2.5.4 (Debian's), 2.6.0 and 2.6.1. youki 0.7.0, which Debian does not have, was
-//! compared once by hand, on the profiles with which it starts at all.
+//! machine install. So were seen: runc 1.1.5, 1.1.15 and 1.3.6, crun 1.8.1, 1.21 and 1.28, Docker 20.10.24 and 28.5.2, Podman 4.3.1
+//! and 5.8.6, containerd 1.6.20 and 2.1.9, with libseccomp 2.5.4 (Debian's), 2.6.0 and 2.6.1. youki 0.7.0, which Debian does not
+//! have, was compared once by hand, on the profiles with which it starts at all.
 
 use super::spelling::NotOneOf;
 use crate::arch::Arch;

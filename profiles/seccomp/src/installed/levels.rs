@@ -16,84 +16,12 @@
 
 use std::collections::BTreeSet;
 
+use super::node::{Id, Node, Shape, Side};
 use super::overlap::Overlap;
 use super::vintage::Vintage;
 use super::words::{Compare, WordTest};
 use crate::action::Action;
 use crate::condition::{Condition, Test};
-
-/// A place in [`Levels::nodes`].
-pub(super) type Id = usize;
-
-/// What follows a comparison on one of its sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    /// The neighbour on the level, or what follows the level.
-    Neighbour,
-    /// The verdict.
-    Answer(Action),
-    /// A level, by one comparison on it.
-    Level(Id),
-}
-
-/// Where the operator of a condition ranks on a level; the greatest comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Shape {
-    /// `>` and `>=`
-    Above,
-    /// `<` and `<=`
-    Below,
-    /// `==`, `!=` and masks
-    Exact,
-}
-
-#[derive(Clone, Debug)]
-struct Node {
-    test: WordTest,
-    shape: Shape,
-    /// A masked comparison is never taken for an `==`, even where both look at all bits.
-    masked: bool,
-    /// The value that the whole argument is compared with.
-    whole: u64,
-    yes: Side,
-    no: Side,
-    /// Neighbours on the level.
-    before: Option<Id>,
-    after: Option<Id>,
-    /// Taken out, and nothing leads here any more.
-    gone: bool,
-}
-
-impl Node {
-    fn new(test: WordTest, shape: Shape, masked: bool, whole: u64) -> Node {
-        let test = WordTest { value: test.value & test.mask, ..test };
-        let (yes, no) = (Side::Neighbour, Side::Neighbour);
-        Node { test, shape, masked, whole, yes, no, before: None, after: None, gone: false }
-    }
-
-    fn word(&self) -> (u8, bool) {
-        (self.test.argument, self.test.high)
-    }
-
-    fn side(&mut self, holds: bool) -> &mut Side {
-        if holds { &mut self.yes } else { &mut self.no }
-    }
-
-    fn is_same(&self, other: &Node) -> bool {
-        self.test == other.test && self.masked == other.masked
-    }
-
-    /// Whether it ends a rule: no level follows.
-    fn is_last(&self) -> bool {
-        !matches!(self.yes, Side::Level(_)) && !matches!(self.no, Side::Level(_))
-    }
-
-    /// The order on a level, greatest first.
-    fn rank(&self) -> ((u8, bool), Shape, u32) {
-        let value = if self.shape == Shape::Below { !self.test.value } else { self.test.value };
-        (self.word(), self.shape, value)
-    }
-}
 
 /// Why a rule cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,6 +27,7 @@ mod known;
 mod levels;
 mod lines;
 mod multiplex;
+mod node;
 mod note;
 mod overlap;
 mod settle;

@@ -5,7 +5,8 @@
 //! comparisons and steps over those that only one of them has. It does not always notice that what it has found ends in another way,
 //! so that now and then a rule is dropped that is not redundant. What is kept here is what it finds, not what it should.
 
-use super::levels::{Id, Levels, MOST_STEPS, Side};
+use super::levels::{Levels, MOST_STEPS};
+use super::node::{Id, Side};
 use crate::action::Action;
 
 /// What is known at one point of the comparison.

@@ -29,52 +29,31 @@ static __always_inline int answered(void *ctx, enum module module)
 	return 0;
 }
 
+#define BEHIND(name, module, function)         \
+	SEC("fexit/" #function)                \
+	int name##_##function(__u64 *ctx)      \
+	{                                      \
+		return answered(ctx, module);  \
+	}
+
 /* security/landlock/fs.c */
-SEC("fexit/hook_file_open")
-int landlock_hook_file_open(__u64 *ctx)
-{
-	return answered(ctx, MODULE_LANDLOCK);
-}
+BEHIND(landlock, MODULE_LANDLOCK, hook_file_open)
 
 /* security/apparmor/file.c: files that are opened, made, changed, removed or looked at by their path. */
-SEC("fexit/aa_path_perm")
-int apparmor_aa_path_perm(__u64 *ctx)
-{
-	return answered(ctx, MODULE_APPARMOR);
-}
-
-/* security/apparmor/net.c: sockets that are made. */
-SEC("fexit/aa_af_perm")
-int apparmor_aa_af_perm(__u64 *ctx)
-{
-	return answered(ctx, MODULE_APPARMOR);
-}
-
-/* security/apparmor/lsm.c */
-SEC("fexit/apparmor_sb_mount")
-int apparmor_apparmor_sb_mount(__u64 *ctx)
-{
-	return answered(ctx, MODULE_APPARMOR);
-}
-
-SEC("fexit/apparmor_sb_umount")
-int apparmor_apparmor_sb_umount(__u64 *ctx)
-{
-	return answered(ctx, MODULE_APPARMOR);
-}
+BEHIND(apparmor, MODULE_APPARMOR, aa_path_perm)
+/* net.c: sockets that are made. */
+BEHIND(apparmor, MODULE_APPARMOR, aa_af_perm)
+/* domain.c */
+BEHIND(apparmor, MODULE_APPARMOR, apparmor_bprm_creds_for_exec)
+/* lsm.c */
+BEHIND(apparmor, MODULE_APPARMOR, apparmor_sb_mount)
+BEHIND(apparmor, MODULE_APPARMOR, apparmor_sb_umount)
 
 /* apparmor_capable(cred, ns, cap, opts): asked after cap_capable() has granted it. */
 SEC("fexit/apparmor_capable")
 int apparmor_apparmor_capable(__u64 *ctx)
 {
 	return (__u32)ctx[3] & CAP_OPT_NOAUDIT ? 0 : answered(ctx, MODULE_APPARMOR);
-}
-
-/* security/apparmor/domain.c */
-SEC("fexit/apparmor_bprm_creds_for_exec")
-int apparmor_apparmor_bprm_creds_for_exec(__u64 *ctx)
-{
-	return answered(ctx, MODULE_APPARMOR);
 }
 
 #endif

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use plim_model::CapabilitySet;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::text::{Node, Place};
 
 /// Where a declaration comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// A pod, or something that makes pods.
@@ -44,7 +45,7 @@ impl Form {
 }
 
 /// Containers that are asked for together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Workload {
     /// Where it comes from.
     pub form: Form,
@@ -82,7 +83,7 @@ impl Workload {
 
 /// One container. `Option`s that are `None` are not decided by the declaration and missing from the JSON form, except
 /// where a doc comment says that `null` means "none".
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Container {
     /// Its name.
     pub name: String,
@@ -161,7 +162,7 @@ pub struct Container {
 }
 
 /// Limits and life cycle. `Some(None)` is "no limit", written `null`; `None` is not decided.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Resources {
     /// Bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,7 +197,7 @@ pub struct Resources {
 }
 
 /// A mount.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct DeclaredMount {
     /// `bind` (of the host), `volume`, `tmpfs`, `volumes-from` (whatever the container that is its source has), or Kubernetes' volume type.
     pub kind: String,
@@ -211,7 +212,7 @@ pub struct DeclaredMount {
 }
 
 /// A port of the host.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Port {
     /// The host's address, empty for all of them.
     pub host_ip: String,

@@ -2,6 +2,7 @@
 
 mod culprits;
 mod expression;
+mod fields;
 mod file;
 mod glob;
 mod load;

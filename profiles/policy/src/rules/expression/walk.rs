@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
+use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 
+use crate::rules::fields::Shape;
 use crate::rules::pattern;
 
 /// Brackets and operators inside each other.
@@ -46,7 +47,8 @@ pub(super) fn nesting(source: &str) -> usize {
 pub(super) struct Walk {
     pub(super) variables: BTreeSet<String>,
     pub(super) uses: BTreeSet<Use>,
-    bound: Vec<String>,
+    /// Variables of loops, and what is known of their values.
+    bound: Vec<(String, Option<Shape>)>,
     pub(super) has_in_loop: bool,
     pub(super) deepest_loop: u32,
     pub(super) nodes: u32,
@@ -103,9 +105,11 @@ impl Walk {
                 self.expr(&fold.iter_range, loops)?;
                 self.expr(&fold.accu_init, loops)?;
                 let before = self.bound.len();
-                self.bound.push(fold.iter_var.clone());
-                self.bound.extend(fold.iter_var2.clone());
-                self.bound.push(fold.accu_var.clone());
+                // With two variables the first is the place in the list.
+                let element = if fold.iter_var2.is_some() { None } else { self.element(fold) };
+                self.bound.push((fold.iter_var.clone(), element));
+                self.bound.extend(fold.iter_var2.clone().map(|name| (name, None)));
+                self.bound.push((fold.accu_var.clone(), None));
                 self.expr(&fold.loop_cond, inner)?;
                 // What map and filter themselves build: the accumulator and a list of one.
                 match &fold.loop_step.expr {
@@ -137,15 +141,27 @@ impl Walk {
         }
     }
 
+    /// What the elements of the list that a loop goes over are.
+    fn element(&self, fold: &ComprehensionExpr) -> Option<Shape> {
+        let (root, path, _) = chain(&fold.iter_range)?;
+        let bound = self.bound.iter().rev().find(|(bound, _)| bound == root);
+        let shape = match bound {
+            Some((_, shape)) => shape.clone()?,
+            None => Shape::of(root)?,
+        };
+        shape.below(&path).ok()??.element(&fold.iter_var)
+    }
+
     fn use_of(&mut self, root: &str, path: Vec<String>, has: bool) -> Result<(), String> {
-        if self.bound.iter().any(|bound| bound == root) {
+        if let Some((_, shape)) = self.bound.iter().rev().find(|(bound, _)| bound == root) {
             self.has_in_loop |= has;
-            return Ok(());
+            return shape.clone().map_or(Ok(()), |shape| shape.below(&path).map(|_| ()));
         }
         if !VARIABLES.contains(&root) {
             let hint = crate::spelling::hint(root, VARIABLES);
             return Err(format!("unknown variable {root:?}{hint}; there are {}", VARIABLES.join(", ")));
         }
+        Shape::of(root).map(|shape| shape.below(&path)).transpose()?;
         self.variables.insert(root.to_owned());
         let mut whole = vec![root.to_owned()];
         whole.extend(path);

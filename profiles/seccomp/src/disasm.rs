@@ -11,6 +11,10 @@ use crate::syscalls::{self, SyscallNr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holds {
     Nr,
+    /// x32's number without its bit.
+    MaskedNr,
+    /// Either of the two.
+    SomeNr,
     Arch,
     Other,
 }
@@ -74,8 +78,13 @@ fn states(program: &Program) -> Vec<Option<Known>> {
 }
 
 fn join(a: Known, b: Known) -> Known {
+    use Holds::{MaskedNr, Nr, SomeNr};
     Known {
-        a: if a.a == b.a { a.a } else { Holds::Other },
+        a: match (a.a, b.a) {
+            (one, other) if one == other => one,
+            (Nr | MaskedNr | SomeNr, Nr | MaskedNr | SomeNr) => SomeNr,
+            _ => Holds::Other,
+        },
         token: if a.token == b.token { a.token } else { None },
     }
 }
@@ -93,6 +102,9 @@ fn successors(insn: Insn, index: usize, state: Known) -> Vec<(usize, Known)> {
         }
         LD_W_ABS if insn.k == 0 => vec![(next, Known { a: Holds::Nr, ..state })],
         LD_W_ABS if insn.k == 4 => vec![(next, Known { a: Holds::Arch, ..state })],
+        ALU_AND_K if insn.k == !X32_SYSCALL_BIT && state.a == Holds::Nr => {
+            vec![(next, Known { a: Holds::MaskedNr, ..state })]
+        }
         ST | STX | LDX_IMM | LDX_MEM | LDX_W_LEN | MISC_TAX => vec![(next, state)],
         _ => vec![(next, other)],
     }
@@ -174,7 +186,7 @@ fn constant(k: u32, state: Known) -> String {
                 None => number(k),
             }
         }
-        (Holds::Nr, None) => match common_name(k) {
+        (Holds::Nr | Holds::MaskedNr | Holds::SomeNr, _) => match common_name(k, state.a) {
             Some(name) => format!("{k} ({name})"),
             None => number(k),
         },
@@ -186,9 +198,16 @@ fn number(k: u32) -> String {
     if k < 0x10000 { k.to_string() } else { format!("{k:#x}") }
 }
 
-/// The call that has this number on every architecture that has it at all, as those since Linux 5.1 do.
-fn common_name(k: u32) -> Option<&'static str> {
-    let mut names = Arch::all().filter_map(|arch| syscalls::name(arch, SyscallNr(k)));
+/// The call that has this number on every architecture that has it at all, as those since Linux 5.1 do; of x32 the number without
+/// its bit, where that is what is compared.
+fn common_name(k: u32, holds: Holds) -> Option<&'static str> {
+    let of = |arch: Arch| match arch {
+        Arch::X32 if holds == Holds::Nr => None,
+        Arch::X32 => syscalls::name(arch, SyscallNr(k | X32_SYSCALL_BIT)),
+        _ if holds == Holds::MaskedNr => None,
+        _ => syscalls::name(arch, SyscallNr(k)),
+    };
+    let mut names = Arch::all().filter_map(of);
     let first = names.next()?;
     names.all(|name| name == first).then_some(first)
 }
@@ -246,6 +265,23 @@ mod tests {
         let meaning = |line: usize| text.lines().nth(line).unwrap().get(33..).unwrap().to_owned();
         assert_eq!(meaning(4), "if A == 437 (openat2) goto 6 else 5");
         assert_eq!(meaning(5), "if A == 20 goto 6 else 6", "writev of one, getpid of the other");
+
+        // x32's numbers are compared without their bit, from 4 on together with the others.
+        let program = Program::from_instructions(vec![
+            Insn::stmt(LD_W_ABS, 0),
+            jump(JMP_JGE_K, 0, 2, X32_SYSCALL_BIT),
+            Insn::stmt(ALU_AND_K, !X32_SYSCALL_BIT),
+            jump(JMP_JEQ_K, 2, 0, 520),
+            jump(JMP_JEQ_K, 1, 0, 437),
+            jump(JMP_JEQ_K, 0, 0, 20),
+            Insn::stmt(RET_K, 0x7fff_0000),
+        ])
+        .unwrap();
+        let text = disassemble(&program);
+        let meaning = |line: usize| text.lines().nth(line).unwrap().get(33..).unwrap().to_owned();
+        assert_eq!(meaning(3), "if A == 520 (execve) goto 6 else 4");
+        assert_eq!(meaning(4), "if A == 437 (openat2) goto 6 else 5");
+        assert_eq!(meaning(5), "if A == 20 goto 6 else 6");
     }
 
     #[test]

@@ -43,9 +43,12 @@ pub(crate) fn json(bytes: &[u8]) {
 /// The same as engines install it: what libseccomp makes of the rules has the meaning that its diagram has.
 fn as_installed(written: &Written, facts: &Facts) {
     let old = Vintage::V2_5_4;
-    for (engine, vintage) in
-        [(Engine::Docker, Vintage::newest()), (Engine::Crun, old), (Engine::Containerd, old)]
-    {
+    for (engine, vintage) in [
+        (Engine::Docker, Vintage::newest()),
+        (Engine::Crun, old),
+        (Engine::Containerd, old),
+        (Engine::Youki0_6, Vintage::newest()),
+    ] {
         let Ok(installed) = install(written, facts, engine, vintage) else { continue };
         let mut store = Store::with_budget(BUDGET);
         let Ok(diagram) = store.of_installed(&installed) else { continue };

@@ -10,7 +10,7 @@ use plim_observe::{Neighbours, Selected, SnapshotOptions};
 use plim_policy::declared::{self, Workload};
 use plim_policy::finding::NotApplicable;
 use plim_policy::judge::Subject;
-use plim_policy::text::{Limits, Node, read};
+use plim_policy::text::{Limits, read};
 use plim_seccomp::bpf::Program;
 use plim_seccomp::dialect;
 use plim_tools_common::exit::{self, OrStatus};
@@ -320,12 +320,8 @@ fn file(name: &str, bytes: &[u8], gathered: &mut Gathered) -> anyhow::Result<()>
     let text = std::str::from_utf8(bytes).map_err(|_| {
         anyhow::anyhow!("read {name}: not text; policies judge containers and what asks for them")
     })?;
-    let documents = read(text, Limits::INPUT).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
-    if let [document] = documents.as_slice()
-        && is_snapshot(document.items().first().unwrap_or(document))
-    {
-        drop(documents);
-        for snapshot in snapshots(text).with_context(|| format!("read {name}"))? {
+    if let Some(snapshots) = snapshots(text).with_context(|| format!("read {name}"))? {
+        for snapshot in snapshots {
             let info = &snapshot.target;
             let target = format!("{}:{}", info.engine, info.name.as_deref().unwrap_or(&info.id));
             let filters = Subject::saved_filters(&snapshot);
@@ -335,6 +331,7 @@ fn file(name: &str, bytes: &[u8], gathered: &mut Gathered) -> anyhow::Result<()>
         }
         return Ok(());
     }
+    let documents = read(text, Limits::INPUT).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
     anyhow::ensure!(!documents.is_empty(), "{name}: no document in it");
     let stem =
         Path::new(name).file_stem().map_or(name.to_owned(), |stem| stem.to_string_lossy().into_owned());
@@ -358,18 +355,33 @@ fn file(name: &str, bytes: &[u8], gathered: &mut Gathered) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Whether a document says of itself that it is one, whatever the order of its keys.
-fn is_snapshot(document: &Node) -> bool {
-    document.get("format").is_some()
-        && document.get("target").is_some_and(|target| target.get("engine").is_some())
-}
-
-/// The snapshots of a JSON document: one, or the list that `plim inspect` prints of several.
-fn snapshots(text: &str) -> anyhow::Result<Vec<Snapshot>> {
-    let json = plim_model::json::parse(text.trim_start_matches('\u{feff}').as_bytes())?;
+/// The snapshots of a JSON document, one or the list that `plim inspect` prints of several; `None` where it is another document, or
+/// none that can be read: its reader knows line and column.
+fn snapshots(text: &str) -> anyhow::Result<Option<Vec<Snapshot>>> {
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let named = ["\"format\"", "\"target\"", "\"engine\""].iter().all(|key| text.contains(key));
+    // There are no more values than these letters; what is beyond the limits is told by the other reader.
+    let values = || text.bytes().filter(|byte| b",:[{".contains(byte)).count();
+    if !text.starts_with(['{', '['])
+        || !named
+        || text.len() > Limits::INPUT.bytes
+        || values() > Limits::INPUT.values * 2
+    {
+        return Ok(None);
+    }
+    let Ok(json) = plim_model::json::parse(text.as_bytes()) else { return Ok(None) };
+    if !is_snapshot(json.get(0).unwrap_or(&json)) {
+        return Ok(None);
+    }
     let list = match json {
         serde_json::Value::Array(list) => list,
         one => vec![one],
     };
-    list.into_iter().map(|one| Snapshot::from_json(one).context("snapshot")).collect()
+    let read = list.into_iter().map(|one| Snapshot::from_json(one).context("snapshot"));
+    read.collect::<anyhow::Result<_>>().map(Some)
+}
+
+/// Whether a document says of itself that it is one, whatever the order of its keys.
+fn is_snapshot(document: &serde_json::Value) -> bool {
+    !document["format"].is_null() && !document["target"]["engine"].is_null()
 }

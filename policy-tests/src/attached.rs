@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Another status, with what it says.
 pub fn ended_well(outcome: &Outcome) -> Result<()> {
     let skipped = outcome.code == 3 && outcome.stderr.contains("the kernel skipped");
-    ensure!(outcome.code == 0 || skipped, "plim-trace ended with {}: {}", outcome.code, outcome.stderr);
+    ensure!(outcome.code == 0 || skipped, "the tracer ended with {}: {}", outcome.code, outcome.stderr);
     Ok(())
 }
 

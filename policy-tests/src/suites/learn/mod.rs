@@ -207,7 +207,8 @@ fn record(ctx: &Ctx) -> Result<()> {
         .plim_host_start(&[], &["sh", "-c", "echo ready; while :; do umask >/dev/null; sleep 0.02; done"])?;
     running.wait_for("ready")?;
     let target = format!("plim:{}", running.case.tag);
-    learn(ctx, &["record", "-q", "-o", &place, "--duration", "500ms", &target], 0)?;
+    let outcome = ctx.tool("plim-learn", &["record", "-q", "-o", &place, "--duration", "500ms", &target])?;
+    crate::attached::ended_well(&outcome)?;
     let second = document(ctx, &dir.path().join("recording-002.json"))?;
     let umask = rows(&second, "calls")?.iter().any(|call| call["syscall"] == "umask");
     ensure!(umask, "the loop of the running container is not recorded");

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{Program, ProgramError, ProgramFd};
+use aya::programs::{Program, ProgramFd};
 use aya::{Btf, Ebpf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plim_model::Capability;
@@ -12,8 +12,7 @@ use plim_model::parse::status;
 use plim_observe::bpf::{self, LoadError};
 
 pub use crate::error::{TracerError, step};
-use crate::event::MODULES;
-use crate::strings;
+use crate::{modules, strings};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trace.o"));
 
@@ -150,7 +149,7 @@ impl Tracer {
                 CapabilityProbe::None
             };
             let hooks = match scope {
-                Scope::Everything => load_hooks(&mut ebpf, modules, types),
+                Scope::Everything => modules::load(&mut ebpf, modules, types),
                 Scope::Filters => Vec::new(),
             };
             Ok((ebpf, attached, capabilities, hooks))
@@ -339,35 +338,8 @@ fn place(name: &str) -> &str {
         "executed" => "sched_process_exec",
         "refused" => "__secure_computing",
         "capable" | "capable_exit" => "cap_capable",
-        other => hook(other).unwrap_or(other),
+        other => modules::function(other).unwrap_or(other),
     }
-}
-
-/// The function of a security module behind which a program stands.
-fn hook(name: &str) -> Option<&str> {
-    MODULES.iter().find_map(|module| name.strip_prefix(module)?.strip_prefix('_'))
-}
-
-/// Loads the programs behind functions of these modules. A kernel that lacks a function goes without its program; one that lets
-/// nobody stand behind any (EPERM) is not asked again.
-fn load_hooks(ebpf: &mut Ebpf, modules: &[String], types: &Btf) -> Vec<String> {
-    let active = |name: &str| modules.iter().any(|module| name.starts_with(module.as_str()));
-    let names = ebpf.programs().map(|(name, _)| name);
-    let mut hooks: Vec<String> =
-        names.filter(|name| hook(name).is_some() && active(name)).map(str::to_owned).collect();
-    let mut allowed = true;
-    hooks.retain(|name| match ebpf.program_mut(name) {
-        Some(Program::FExit(program)) if allowed => match program.load(place(name), types) {
-            Ok(()) => true,
-            Err(ProgramError::LoadError { io_error, .. }) => {
-                allowed = io_error.raw_os_error() != Some(nix::libc::EPERM);
-                false
-            }
-            Err(_) => false,
-        },
-        _ => false,
-    });
-    hooks
 }
 
 fn no_program(name: &str) -> TracerError {

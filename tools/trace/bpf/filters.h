@@ -6,7 +6,7 @@
 #include "state.h"
 
 /* More filters than a task stands on; with more it is treated as if one of them asked a supervisor. */
-#define FILTERS 64
+#define FILTERS 32
 /* FNV-1a over words of 64 bits, one for each instruction, the newest filter first: event.rs does the same. */
 #define DIGEST_BASIS 0xcbf29ce484222325ULL
 #define DIGEST_PRIME 0x100000001b3ULL

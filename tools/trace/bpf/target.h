@@ -49,6 +49,21 @@ struct {
 	__type(value, __u32);
 } cgroups SEC(".maps");
 
+/* Slot + 1 of the target whose cgroup this is (its state's address). A function of its own, as classify. */
+__attribute__((noinline)) __u32 cgroup_is(__u64 css)
+{
+	struct cgroup *cgroup = NULL;
+	struct kernfs_node *node = NULL;
+	__u64 id = 0;
+	__u32 *slot;
+
+	bpf_probe_read_kernel(&cgroup, sizeof(cgroup), &((struct cgroup_subsys_state *)css)->cgroup);
+	bpf_probe_read_kernel(&node, sizeof(node), &cgroup->kn);
+	bpf_probe_read_kernel(&id, sizeof(id), &node->id);
+	slot = bpf_map_lookup_elem(&cgroups, &id);
+	return slot ? *slot + 1 : 0;
+}
+
 /* Slot + 1 of the target in whose cgroup, or in one below it, a task is. */
 static __always_inline __u32 by_cgroup(struct task_struct *task, __u32 hierarchy)
 {
@@ -66,21 +81,25 @@ static __always_inline __u32 by_cgroup(struct task_struct *task, __u32 hierarchy
 				      first + plim_value(enum cgroup_subsys_id, pids_cgrp_id) * sizeof(css));
 	}
 	for (__u32 i = 0; i < CGROUP_LEVELS && css; i++) {
-		struct cgroup *cgroup = NULL;
-		struct kernfs_node *node = NULL;
-		__u64 id = 0;
-		__u32 *slot;
+		__u32 target = cgroup_is((__u64)css);
 
-		bpf_probe_read_kernel(&cgroup, sizeof(cgroup), &css->cgroup);
-		bpf_probe_read_kernel(&node, sizeof(node), &cgroup->kn);
-		bpf_probe_read_kernel(&id, sizeof(id), &node->id);
-		slot = bpf_map_lookup_elem(&cgroups, &id);
-		if (slot)
-			return *slot + 1;
+		if (target)
+			return target;
 		if (bpf_probe_read_kernel(&css, sizeof(css), &css->parent))
 			break;
 	}
 	return 0;
+}
+
+/* Slot + 1 of the target whose pid namespace is that of the task (or its parent) at this level. A function of its own, as classify. */
+__attribute__((noinline)) __u32 namespace_is(int parent, __u32 level)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *whose = parent ? look_up(task->real_parent) : task;
+	__u32 inode = pid_namespace_at(look_up(whose->thread_pid), level);
+	__u32 *slot = bpf_map_lookup_elem(&namespaces, &inode);
+
+	return slot ? *slot + 1 : 0;
 }
 
 /*
@@ -96,14 +115,13 @@ __attribute__((noinline)) __u32 classify(int parent)
 	__u32 level = look_up(pid->level), hierarchy;
 
 	for (__u32 i = 0; i < LEVELS; i++) {
-		__u32 inode, *slot;
+		__u32 target;
 
 		if (i > level)
 			break;
-		inode = pid_namespace_at(pid, level - i);
-		slot = bpf_map_lookup_elem(&namespaces, &inode);
-		if (slot)
-			return *slot + 1;
+		target = namespace_is(parent, level - i);
+		if (target)
+			return target;
 	}
 	hierarchy = (__u32)setting(SETTING_CGROUPS);
 	return hierarchy == HIERARCHY_NONE ? 0 : by_cgroup(whose, hierarchy);

@@ -24,7 +24,7 @@ use plim_model::{Capability, CapabilitySet, CapabilitySets};
 
 use crate::config::{Process, Seccomp};
 use crate::error::{During, Result, RuntimeError};
-use crate::{sys, whole};
+use crate::sys;
 
 /// The number of CAP_SYS_ADMIN (include/uapi/linux/capability.h).
 const SYS_ADMIN: u8 = 21;
@@ -154,13 +154,18 @@ pub(crate) fn check(wanted: &CapabilitySets, held: Option<CapabilitySet>) -> Res
     Ok(())
 }
 
-/// What this process can pass on: permitted and bounding.
-pub(crate) fn held() -> Result<CapabilitySet> {
-    let path = "/proc/self/status";
-    let text = whole::text(path).during(|| format!("read {path}"))?;
-    let status = plim_model::parse::status::parse(&text)
-        .map_err(|error| RuntimeError::refused(format!("read {path}"), error.to_string()))?;
-    Ok(status.capabilities.permitted.intersection(status.capabilities.bounding))
+/// What this process can pass on to a container: permitted and bounding.
+///
+/// # Errors
+/// The kernel does not tell (capget(2), `PR_CAPBSET_READ`).
+pub fn held() -> Result<CapabilitySet> {
+    let read = |which| -> Result<CapabilitySet> {
+        let read = caps::read(None, which).map_err(|error| {
+            RuntimeError::refused(format!("read the {which:?} capabilities"), error.to_string())
+        })?;
+        Ok(read.into_iter().filter_map(|known| Capability::from_number(known.index())).collect())
+    };
+    Ok(read(CapSet::Permitted)?.intersection(read(CapSet::Bounding)?))
 }
 
 fn drop_bounding(keep: CapabilitySet) -> Result<()> {

@@ -39,6 +39,7 @@ mod sysctl;
 mod whole;
 
 pub use create::create;
+pub use credentials::held as held_capabilities;
 pub use detach::run_detached;
 pub use error::{ErrnoText, Result, RuntimeError};
 pub use init::init_entry;

@@ -6,7 +6,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use caps::CapSet;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::resource::{Resource, getrlimit};
@@ -32,22 +31,15 @@ pub(crate) fn facts() -> Result<Facts> {
     let names = nix::sys::utsname::uname().context("uname")?;
     let release = names.release().to_str().ok_or_else(|| anyhow!("the kernel release is not UTF-8"))?;
     let arch = std::env::consts::ARCH;
-    let permitted = set(CapSet::Permitted)?;
-    let bounding = set(CapSet::Bounding)?;
     Ok(Facts {
         uid: nix::unistd::geteuid().as_raw(),
         gid: nix::unistd::getegid().as_raw(),
-        held: permitted.intersection(bounding),
+        held: plim_runtime::held_capabilities()?,
         arch: Arch::from_name(arch).ok_or_else(|| anyhow!("the architecture {arch} is not supported"))?,
         kernel: KernelVersion::from_release(release)
             .ok_or_else(|| anyhow!("the kernel release {release:?} is not understood"))?,
         host_name: names.nodename().to_string_lossy().into_owned(),
     })
-}
-
-fn set(which: CapSet) -> Result<CapabilitySet> {
-    let read = caps::read(None, which).with_context(|| format!("read the {which:?} capabilities"))?;
-    Ok(read.into_iter().filter_map(|cap| Capability::from_number(cap.index())).collect())
 }
 
 fn device(metadata: &std::fs::Metadata) -> Option<HostDevice> {

@@ -231,9 +231,9 @@ mod tests {
         ])
         .unwrap();
         let text = disassemble(&program);
-        let meanings: Vec<&str> = text.lines().map(|line| line.get(33..).unwrap()).collect();
+        let told: Vec<&str> = text.lines().map(|line| line.get(33..).unwrap()).collect();
         assert_eq!(
-            meanings,
+            told,
             [
                 "A = arch",
                 "if A == SCMP_ARCH_X86 goto 2 else 8",
@@ -261,10 +261,9 @@ mod tests {
             Insn::stmt(RET_K, 0x7fff_0000),
         ])
         .unwrap();
-        let text = disassemble(&program);
-        let meaning = |line: usize| text.lines().nth(line).unwrap().get(33..).unwrap().to_owned();
-        assert_eq!(meaning(4), "if A == 437 (openat2) goto 6 else 5");
-        assert_eq!(meaning(5), "if A == 20 goto 6 else 6", "writev of one, getpid of the other");
+        let told = meanings(&program);
+        assert_eq!(told[4], "if A == 437 (openat2) goto 6 else 5");
+        assert_eq!(told[5], "if A == 20 goto 6 else 6", "writev of one, getpid of the other");
 
         // x32's numbers are compared without their bit, from 4 on together with the others.
         let program = Program::from_instructions(vec![
@@ -277,11 +276,10 @@ mod tests {
             Insn::stmt(RET_K, 0x7fff_0000),
         ])
         .unwrap();
-        let text = disassemble(&program);
-        let meaning = |line: usize| text.lines().nth(line).unwrap().get(33..).unwrap().to_owned();
-        assert_eq!(meaning(3), "if A == 520 (execve) goto 6 else 4");
-        assert_eq!(meaning(4), "if A == 437 (openat2) goto 6 else 5");
-        assert_eq!(meaning(5), "if A == 20 goto 6 else 6");
+        let told = meanings(&program);
+        assert_eq!(told[3], "if A == 520 (execve) goto 6 else 4");
+        assert_eq!(told[4], "if A == 437 (openat2) goto 6 else 5");
+        assert_eq!(told[5], "if A == 20 goto 6 else 6");
     }
 
     #[test]

@@ -11,29 +11,24 @@ use serde_json::{Value, json};
 use crate::dockerd::Daemon;
 use crate::{Ctx, Need, Suite, Test, Weakening as W, same};
 
-const NEEDS: &[Need] = &[
-    Need::Plim,
-    Need::Root,
-    Need::Built("plim-run"),
-    Need::Built("plim-learn"),
-    Need::Built("plim-trace"),
-    Need::Capability(39, "CAP_BPF"),
-    Need::Kernel(5, 15),
-    Need::File("/sys/kernel/btf/vmlinux"),
-    Need::Program("sh"),
-];
+/// What all of these tests need, and more.
+macro_rules! learned {
+    ($($more:expr),* $(,)?) => {
+        &[
+            Need::Plim,
+            Need::Root,
+            Need::Built("plim-run"),
+            Need::Built("plim-learn"),
+            Need::Capability(39, "CAP_BPF"),
+            Need::Kernel(5, 15),
+            Need::File("/sys/kernel/btf/vmlinux"),
+            $($more),*
+        ]
+    };
+}
 
-const TCPDUMP: &[Need] = &[
-    Need::Plim,
-    Need::Root,
-    Need::Built("plim-run"),
-    Need::Built("plim-learn"),
-    Need::Kernel(5, 15),
-    Need::File("/sys/kernel/btf/vmlinux"),
-    Need::Program("tcpdump"),
-    Need::Program("nsenter"),
-    Need::Program("bash"),
-];
+const NEEDS: &[Need] = learned!(Need::Built("plim-trace"), Need::Program("sh"));
+const TCPDUMP: &[Need] = learned!(Need::Program("tcpdump"), Need::Program("nsenter"), Need::Program("bash"));
 
 /// The promise.
 pub const SUITE: Suite = Suite {
@@ -56,48 +51,26 @@ pub const SUITE: Suite = Suite {
         Test {
             name: "runtimes",
             says: "runc and crun start a container under a proposal, with no_new_privs and without",
-            needs: &[
-                Need::Plim,
-                Need::Root,
-                Need::Built("plim-run"),
-                Need::Built("plim-learn"),
-                Need::Kernel(5, 15),
-                Need::File("/sys/kernel/btf/vmlinux"),
+            needs: learned!(
                 Need::Program("busybox"),
                 Need::Program("runc"),
                 Need::Program("crun"),
                 Need::Program("unshare"),
-            ],
+            ),
             red_under: &[W::LearnForgets],
             run: runtimes,
         },
         Test {
             name: "docker",
             says: "a container of Docker is recorded and verified, and a refusal under it is explained",
-            needs: &[
-                Need::Plim,
-                Need::Root,
-                Need::Built("plim-run"),
-                Need::Built("plim-learn"),
-                Need::Kernel(5, 15),
-                Need::File("/sys/kernel/btf/vmlinux"),
-                Need::Program("busybox"),
-                Need::Program("dockerd"),
-                Need::Program("docker"),
-            ],
+            needs: learned!(Need::Program("busybox"), Need::Program("dockerd"), Need::Program("docker"),),
             red_under: &[W::LearnForgets],
             run: docker,
         },
         Test {
             name: "programs",
             says: "nginx, redis-server, a Flask application and PostgreSQL are learned and work under what is proposed; in make prove also shrunk",
-            needs: &[
-                Need::Plim,
-                Need::Root,
-                Need::Built("plim-run"),
-                Need::Built("plim-learn"),
-                Need::Kernel(5, 15),
-                Need::File("/sys/kernel/btf/vmlinux"),
+            needs: learned!(
                 Need::Program("nsenter"),
                 Need::Program("curl"),
                 Need::Program("nginx"),
@@ -106,7 +79,7 @@ pub const SUITE: Suite = Suite {
                 Need::Program("psql"),
                 Need::File("/usr/lib/python3/dist-packages/flask"),
                 Need::File("/usr/share/postgresql-common"),
-            ],
+            ),
             red_under: &[W::LearnForgets],
             run: programs::programs,
         },

@@ -377,6 +377,37 @@ fn words(status: ExitStatus, what: &str) -> String {
 mod tests {
     use super::*;
 
+    fn trials(before: Option<&str>, timeout: Duration) -> Trials {
+        let workload = Workload {
+            command: vec!["true".to_owned()],
+            before: before.map(str::to_owned),
+            ..Workload::default()
+        };
+        Trials::new(workload, Engine::Plim, timeout, Stop::new().expect("a signalfd")).expect("a command")
+    }
+
+    #[test]
+    fn a_run_is_waited_for_as_long_as_makes_sense() {
+        let seconds = Duration::from_secs;
+        for (took, timeout, longest) in [(2, 60, 10), (0, 60, 5), (20, 60, 60), (0, 3, 3)] {
+            let mut trials = trials(None, seconds(timeout));
+            assert_eq!(trials.longest, seconds(timeout));
+            trials.expect(seconds(took));
+            assert_eq!((trials.longest, trials.timeout), (seconds(longest), seconds(timeout)), "{took}");
+        }
+    }
+
+    #[test]
+    fn what_goes_before_a_run_has_to_succeed_in_time() {
+        let before =
+            |shell, millis| trials(Some(shell), Duration::from_millis(millis)).before(&Tail::default());
+        before("true", 5_000).expect("succeeds");
+        let failed = before("exit 3", 5_000).expect_err("fails").to_string();
+        assert!(failed.contains("ended with status 3"), "{failed}");
+        let late = before("exec sleep 60", 100).expect_err("is late").to_string();
+        assert!(late.contains("took longer than 0.1 s"), "{late}");
+    }
+
     #[test]
     fn a_trace_that_saw_a_part_is_not_taken_for_the_whole() {
         let document = |missed: &str| format!(r#"{{"format": "1.0", "denials": [], "missed": {missed}}}"#);

@@ -1,16 +1,18 @@
 //! Installed filters read by the BPF task iterator, against what was installed and against ptrace.
 //!
 //! Needs root with CAP_SYS_ADMIN, BTF and CONFIG_CHECKPOINT_RESTORE: without them the tests fail, and say what they need.
-#![allow(unsafe_code, reason = "the children install filters between fork and exec with raw system calls")]
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use plim_model::{HostPid, Observed};
 use plim_observe::filters::{self, Dump, Means, Method};
 use plim_observe::{Selected, find};
+use sys::{become_nobody, install, prepare};
+
+#[path = "common/sys.rs"]
+mod sys;
 
 const RET_ALLOW: u32 = 0x7fff_0000;
 const FLAG_LOG: libc::c_ulong = 2;
@@ -43,28 +45,17 @@ fn filter(length: usize, mark: u32) -> Vec<libc::sock_filter> {
     program
 }
 
-fn install(program: &mut [libc::sock_filter], flags: libc::c_ulong) -> std::io::Result<()> {
-    let length = libc::c_ushort::try_from(program.len()).expect("short");
-    let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
-    // SAFETY: `program` points to `length` instructions that live until the call returns.
-    match unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, &raw const program) } {
-        0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
-    }
-}
-
 /// `command` under filters of these lengths, the oldest first; every second one with SECCOMP_FILTER_FLAG_LOG.
 fn under(mut command: Command, lengths: &[usize]) -> Guard {
     let mut programs: Vec<_> =
         lengths.iter().zip(1000..).map(|(length, mark)| filter(*length, mark)).collect();
-    let prepare = move || {
+    let steps = move || {
         for (index, program) in programs.iter_mut().enumerate() {
             install(program, if index % 2 == 1 { FLAG_LOG } else { 0 })?;
         }
         Ok(())
     };
-    // SAFETY: between fork and exec only system calls are made; the programs were allocated before.
-    unsafe { command.pre_exec(prepare) };
+    prepare(&mut command, steps);
     Guard(command.spawn().expect("needs root with CAP_SYS_ADMIN"))
 }
 
@@ -235,9 +226,7 @@ fn without_privilege_both_reasons_are_told() {
     // Loaded by a thread that may: the one below must not profit from it.
     assert_eq!(iterated(pid).filters.len(), 1);
     let reader = std::thread::spawn(move || {
-        // The raw system call changes this thread alone, and with the last uid 0 all capabilities go.
-        // SAFETY: three integers; no other thread depends on this one's credentials.
-        assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) }, 0);
+        become_nobody();
         filters::dump(pid, Means::Any)
     });
     let Observed::Unknown(why) = reader.join().expect("joins") else { panic!("read without privilege") };

@@ -2,21 +2,25 @@
 //!
 //! Needs root with CAP_SYS_ADMIN and CAP_SYS_PTRACE: without root a test says so (`skipped: …`, which `make test` counts)
 //! and does nothing; with the variable `CI` set that is a failure.
-#![allow(unsafe_code, reason = "the children prepare themselves between fork and exec with raw system calls")]
 
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use caps::CapSet;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_no_new_privs;
+use nix::sys::resource::{Resource, setrlimit};
 use plim_model::capability::Capability;
 use plim_model::rlimit::{Limit, Rlimit};
 use plim_model::seccomp::SeccompMode;
 use plim_model::{HostPid, NamespaceKind, Observed, Snapshot};
 use plim_observe::filters::{self, Means};
 use plim_observe::{Neighbours, ObserveError, Selected, SnapshotOptions, find, snapshot_with};
+use sys::{become_nobody, install, prepare};
 
-const CAP_NET_RAW: libc::c_ulong = 13;
+#[path = "common/sys.rs"]
+mod sys;
+
 const SECCOMP_FILTER_FLAG_LOG: libc::c_ulong = 2;
 const RET_ALLOW: u32 = 0x7fff_0000;
 
@@ -60,43 +64,25 @@ fn alone() -> SnapshotOptions {
     SnapshotOptions { already_stopped: false, neighbours: Neighbours::none() }
 }
 
-fn install(program: &mut [libc::sock_filter], flags: libc::c_ulong) -> std::io::Result<()> {
-    let length = libc::c_ushort::try_from(program.len()).expect("short");
-    let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
-    // SAFETY: `program` points to `length` instructions that live until the call returns.
-    match unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, &raw const program) } {
-        0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
-    }
-}
-
 /// `sleep` in namespaces of its own, less CAP_NET_RAW, with no_new_privs, two filters and a limit on files.
 fn confined() -> Guard {
     let mut command = Command::new("sleep");
     command.arg("1000").stdin(Stdio::null());
-    let prepare = || {
+    let steps = || {
         let flags = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWUTS;
         unshare(flags)?;
-        let limit = libc::rlimit { rlim_cur: 100, rlim_max: 200 };
-        // SAFETY: plain system calls on this process's own state; `limit` outlives its call.
-        let done = unsafe {
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
-                && libc::prctl(libc::PR_CAPBSET_DROP, CAP_NET_RAW, 0, 0, 0) == 0
-                && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-        };
-        if !done {
-            return Err(std::io::Error::last_os_error());
-        }
+        setrlimit(Resource::RLIMIT_NOFILE, 100, 200)?;
+        caps::drop(None, CapSet::Bounding, caps::Capability::CAP_NET_RAW).map_err(std::io::Error::other)?;
+        set_no_new_privs()?;
         let ret = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: RET_ALLOW };
         let load = libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 };
         install(&mut [ret], 0)?;
         install(&mut [load, ret], SECCOMP_FILTER_FLAG_LOG)
     };
-    // SAFETY: between fork and exec only system calls are made and nothing is allocated.
-    unsafe { command.pre_exec(prepare) };
+    prepare(&mut command, steps);
     let child = Guard(command.spawn().expect("needs root with CAP_SYS_ADMIN"));
     // spawn returns once exec succeeded; until it sleeps, it may still be loading.
     std::thread::sleep(Duration::from_millis(50));
@@ -153,8 +139,7 @@ fn sysctls_are_those_of_the_targets_namespace() {
     }
     let mut command = Command::new("sh");
     command.args(["-c", "echo 77 > /proc/sys/kernel/msgmax && exec sleep 1000"]);
-    // SAFETY: one system call between fork and exec.
-    unsafe { command.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWIPC)?)) };
+    prepare(&mut command, || Ok(unshare(CloneFlags::CLONE_NEWIPC)?));
     let child = Guard(command.spawn().expect("needs root with CAP_SYS_ADMIN"));
     std::thread::sleep(Duration::from_millis(100));
     let snapshot = snapshot_with(&child.selected(), &alone()).expect("a snapshot");
@@ -238,9 +223,7 @@ fn without_privilege_what_cannot_be_read_is_unknown_and_the_rest_is_right() {
     let child = confined();
     let selected = child.selected();
     let reader = std::thread::spawn(move || {
-        // The raw system call changes this thread alone, and with the last uid 0 all capabilities go.
-        // SAFETY: three integers; no other thread depends on this one's credentials.
-        assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) }, 0);
+        become_nobody();
         snapshot_with(&selected, &alone()).expect("a snapshot")
     });
     let snapshot = reader.join().expect("joins");

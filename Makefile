@@ -61,13 +61,14 @@ prove: ## what `make test` proves, at full length: each promise broken on purpos
 lint: ## formatting, clippy, shellcheck, cargo-deny
 	@policy-tests/setup/lint.sh
 
-bench: ## measure the start of a container beside bare calls and runc, filters beside libseccomp, tracing beside empty programs
+bench: ## measure the start of a container beside bare calls and runc, filters beside libseccomp, tracing beside empty programs (KERNELS='6.1 newest': what trace --light costs there, too)
 	@policy-tests/setup/setup.sh test
 	@$(MAKE) release
 	@# Copies, as install makes them: what a linker has written lies in single pages, and starts a tenth slower.
 	@bin=$$(mktemp -d) && trap 'rm -rf "$$bin"' EXIT && \
 		find "$$(realpath "$$($(MAKE) -s where)")" -maxdepth 1 -name 'plim*' -type f -perm -u+x -exec cp -t "$$bin" {} + && \
 		PATH="$$bin:$$PATH" plim-bench $(ARGS)
+	@$(if $(KERNELS),policy-tests/kernels/run.sh --bench --programs "$$(realpath "$$($(MAKE) -s where)")" $(KERNELS))
 
 kernels: ## run the end-to-end suite on each kernel that users have (ONLY='5.10 newest', REFRESH=1 looks for newer ones)
 	@policy-tests/setup/setup.sh test

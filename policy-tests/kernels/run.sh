@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the end-to-end suite on kernels that users have: run.sh [--refresh] [--smoke] [--launcher plim|runc|both]
+# Runs the end-to-end suite on kernels that users have: run.sh [--refresh] [--smoke | --bench] [--launcher plim|runc|both]
 #   [--filter TESTS] --programs DIRECTORY [--limits FILE] [SERIES…]      (default: every series of kernels.tsv)
 #
 # --limits names the runtime's own test program (make limits-tests prints it): its live cgroup tests run there too, on
@@ -8,7 +8,8 @@
 # Prints a table, promise by kernel, then what failed and what was skipped, then the total `N passed, N failed,
 # N skipped`. Status 1 when a promise did not hold on a kernel; 2 when a kernel could not be had or booted at all;
 # outside CI (the variable CI is not set) that is said loudly and counts as skipped instead.
-# --smoke boots each kernel with a job that only looks whether the machine is what the suite counts on.
+# --smoke boots each kernel with a job that only looks whether the machine is what the suite counts on; --bench with one
+# that measures what `plim trace --light` costs others there, which many a machine does not let be measured at home.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -18,6 +19,7 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--refresh) refresh=(--refresh) ;;
 	--smoke) job=smoke ;;
+	--bench) job=bench ;;
 	--launcher) launcher=${2:?--launcher needs a value} && shift ;;
 	--filter) filter=${2:?--filter needs tests} && shift ;;
 	--limits) limits=${2:?--limits needs a file} && shift ;;
@@ -49,7 +51,7 @@ unable() {
 passed=0 failed=0 skipped=0 unavailable=0
 : >"$work/details"
 extra=()
-if [ "$job" = suite ]; then
+if [ "$job" != smoke ]; then
 	[ -x "$programs/plim-suite" ] || die "no plim-suite in \"$programs\" (--programs): build it with make release"
 	for program in "$programs"/plim*; do
 		if [ -f "$program" ] && [ -x "$program" ]; then extra+=("$program=/usr/bin/$(basename "$program")"); fi
@@ -93,7 +95,7 @@ for series in "${wanted[@]}"; do
 	fi
 	booted+=("$series")
 	say "kernels: $series took $((SECONDS - began)) s"
-	if [ "$job" = smoke ]; then
+	if [ "$job" != suite ]; then
 		cat "$work/$series/console"
 		if [ "$status" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 		continue

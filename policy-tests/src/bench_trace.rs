@@ -23,6 +23,14 @@ pub fn claims(bin: &Path, rounds: usize) -> Result<Vec<Claim>> {
     Ok(claims)
 }
 
+/// What `plim trace --light` costs others.
+///
+/// # Errors
+/// No program of ours may stand behind a function of this kernel.
+pub fn light_claims(bin: &Path, rounds: usize) -> Result<Vec<Claim>> {
+    cost::light_claims(bin, rounds)
+}
+
 /// A witness that answers lines, on the host or in a container of ours, and ends with this.
 struct Witness {
     child: Child,

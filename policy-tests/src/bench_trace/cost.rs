@@ -47,61 +47,100 @@ impl Fastest {
     }
 }
 
-/// Nobody, empty programs, `plim trace`, `plim trace --light`.
+/// Who traces while calls are measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Nobody,
+    Empty,
+    Trace,
+    Light,
+}
+
+/// How many there are.
 const WAYS: usize = 4;
 
-pub(super) fn claims(bin: &Path, rounds: usize) -> Result<Vec<Claim>> {
+/// The fastest calls by way: of a process in the traced container, of one on the host, and of one in another container under
+/// the default filter.
+struct Measured {
+    inside: [Fastest; WAYS],
+    outside: [Fastest; WAYS],
+    filtered: [Fastest; WAYS],
+}
+
+fn measure(bin: &Path, rounds: usize, ways: &[Way]) -> Result<Measured> {
     let mut inside = Witness::contained(bin, &["--security-opt", "seccomp=unconfined"], &["pace"])?;
     let mut filtered = Witness::contained(bin, &[], &["pace"])?;
     let mut outside = Witness::on_the_host(bin, &["pace"])?;
     let target = format!("plim:{}", inside.name);
     let mut times = [[Fastest::NONE; WAYS]; 3];
-    let light = Trace::start(bin, &["--light"], &target, Stdio::null()).is_ok();
-    for round in 0..rounds.max(10) {
-        for turn in 0..WAYS {
-            let way = (turn + round) % WAYS;
-            let _programs = if way == 1 { Some(empty()?) } else { None };
+    for round in 0..rounds {
+        for turn in 0..ways.len() {
+            let way = ways[(turn + round) % ways.len()];
+            let _programs = if way == Way::Empty { Some(empty()?) } else { None };
             let _trace = match way {
-                2 => Some(Trace::start(bin, &[], &target, Stdio::null())?),
-                3 if light => Some(Trace::start(bin, &["--light"], &target, Stdio::null())?),
-                3 => continue,
-                _ => None,
+                Way::Nobody | Way::Empty => None,
+                Way::Trace => Some(Trace::start(bin, &[], &target, Stdio::null())?),
+                Way::Light => Some(Trace::start(bin, &["--light"], &target, Stdio::null())?),
             };
             for (times, witness) in times.iter_mut().zip([&mut inside, &mut outside, &mut filtered]) {
-                times[way].measure(witness)?;
+                times[way as usize].measure(witness)?;
             }
         }
     }
-    let mut claims = Vec::new();
     let [inside, outside, filtered] = times;
-    for (at, (name, _)) in CALLS.iter().enumerate() {
-        let ns = |of: &[Fastest; WAYS], way: usize| float(of[way].0[at]) / 1000.0;
-        let mut compare = |what: &str, at_most: f64, of: &[Fastest; WAYS], way: usize, beside: usize| {
-            let detail = format!(
-                "{:.1} ns; {:.1} with empty programs, {:.1} untraced",
-                ns(of, way),
-                ns(of, 1),
-                ns(of, 0)
-            );
-            claims.push(claim(what, at_most, ns(of, way) / ns(of, beside), detail));
+    Ok(Measured { inside, outside, filtered })
+}
+
+/// Nanoseconds of a call of [`CALLS`].
+fn ns(of: &[Fastest; WAYS], way: Way, call: usize) -> f64 {
+    float(of[way as usize].0[call]) / 1000.0
+}
+
+pub(super) fn claims(bin: &Path, rounds: usize) -> Result<Vec<Claim>> {
+    let light = Trace::start(bin, &["--light"], "host", Stdio::null()).is_ok();
+    let mut ways = vec![Way::Nobody, Way::Empty, Way::Trace];
+    ways.extend(light.then_some(Way::Light));
+    let measured = measure(bin, rounds.max(10), &ways)?;
+    let mut claims = Vec::new();
+    for (call, (name, _)) in CALLS.iter().enumerate() {
+        let mut beside_empty = |what: &str, at_most: f64, of: &[Fastest; WAYS]| {
+            let [traced, empty, untraced] =
+                [Way::Trace, Way::Empty, Way::Nobody].map(|way| ns(of, way, call));
+            let detail = format!("{traced:.1} ns; {empty:.1} with empty programs, {untraced:.1} untraced");
+            claims.push(claim(
+                &format!("{name}, {what}, to empty programs"),
+                at_most,
+                traced / empty,
+                detail,
+            ));
         };
-        compare(&format!("{name}, traced, to empty programs"), 1.15, &inside, 2, 1);
-        compare(&format!("{name}, of others, to empty programs"), 1.05, &outside, 2, 1);
-        if light {
-            // Processes that have a filter do pay, as the program runs whenever the kernel asks one: told, not promised.
-            let detail = format!(
-                "{:.1} ns, {:.1} untraced; under a filter {:.1} ns, {:.1} untraced",
-                ns(&outside, 3),
-                ns(&outside, 0),
-                ns(&filtered, 3),
-                ns(&filtered, 0)
-            );
-            let value = ns(&outside, 3) / ns(&outside, 0);
-            claims.push(claim(&format!("{name}, of others, --light, to untraced"), 1.03, value, detail));
-        }
+        beside_empty("traced", 1.15, &measured.inside);
+        beside_empty("of others", 1.05, &measured.outside);
     }
-    strace(bin, &inside[2], &mut claims)?;
+    if light {
+        claims.extend(light_of(&measured));
+    }
+    strace(bin, &measured.inside[Way::Trace as usize], &mut claims)?;
     Ok(claims)
+}
+
+/// What `--light` costs the calls of others, alone: quick enough for a kernel under emulation.
+pub(super) fn light_claims(bin: &Path, rounds: usize) -> Result<Vec<Claim>> {
+    Ok(light_of(&measure(bin, rounds.max(10), &[Way::Nobody, Way::Light])?))
+}
+
+/// Processes that have a filter do pay, as the program runs whenever the kernel asks one: told, not promised.
+fn light_of(measured: &Measured) -> Vec<Claim> {
+    let of = |call: usize, name: &str| {
+        let [light, untraced] = [Way::Light, Way::Nobody].map(|way| ns(&measured.outside, way, call));
+        let detail = format!(
+            "{light:.1} ns, {untraced:.1} untraced; under a filter {:.1} ns, {:.1} untraced",
+            ns(&measured.filtered, Way::Light, call),
+            ns(&measured.filtered, Way::Nobody, call)
+        );
+        claim(&format!("{name}, of others, --light, to untraced"), 1.03, light / untraced, detail)
+    };
+    CALLS.iter().enumerate().map(|(call, (name, _))| of(call, name)).collect()
 }
 
 /// The same loop under `strace -f`, which writes what it sees to /dev/null.

@@ -1,5 +1,5 @@
-//! `plim-bench [--rounds N] [--check] [--bin DIR] [--format table|json] [--only start|seccomp|trace]`: what starting a container,
-//! a filter and a tracer cost, beside their peers.
+//! `plim-bench [--rounds N] [--check] [--bin DIR] [--format table|json] [--only PART]`: what starting a container, a filter and a
+//! tracer cost, beside their peers. PART: start, seccomp, trace or light (of tracing, what `--light` costs others).
 //!
 //! Every contestant starts a static `true` in the same root file system, in interleaved rounds; the table tells medians and
 //! ratios. `--check` ends with 1 when a promised ratio does not hold. Needs root; build everything with `--release`.
@@ -48,7 +48,8 @@ fn run() -> Result<bool> {
                 "start" => only = Some(Part::Start),
                 "seccomp" => only = Some(Part::Seccomp),
                 "trace" => only = Some(Part::Trace),
-                other => bail!("--only {other:?}: expected start, seccomp or trace"),
+                "light" => only = Some(Part::Light),
+                other => bail!("--only {other:?}: expected start, seccomp, trace or light"),
             },
             other => bail!("unknown argument {other:?}"),
         }
@@ -57,16 +58,17 @@ fn run() -> Result<bool> {
     ensure!(rounds > 0, "--rounds must be at least 1");
     // Filters first: what memory their tools take is asked of all children that ended.
     let filters = match only {
-        Some(Part::Start | Part::Trace) => Vec::new(),
+        Some(Part::Start | Part::Trace | Part::Light) => Vec::new(),
         _ => bench_seccomp::claims(&bin, rounds)?,
     };
     let traced = match only {
         Some(Part::Start | Part::Seccomp) => Vec::new(),
+        Some(Part::Light) => bench_trace::light_claims(&bin, rounds)?,
         _ => bench_trace::claims(&bin, rounds)?,
     };
     let filters_hold = filters.iter().chain(&traced).all(Claim::holds);
     let mut out = std::io::stdout().lock();
-    if matches!(only, Some(Part::Seccomp | Part::Trace)) {
+    if matches!(only, Some(Part::Seccomp | Part::Trace | Part::Light)) {
         if as_json {
             let json = json!({"format": "1.0", "rounds": rounds, "filters": rows_of(&filters), "trace": rows_of(&traced), "hold": filters_hold});
             writeln!(out, "{json:#}")?;
@@ -156,6 +158,8 @@ enum Part {
     Start,
     Seccomp,
     Trace,
+    /// Of tracing, what `--light` costs others.
+    Light,
 }
 
 fn print_claims(out: &mut impl Write, title: &str, claims: &[Claim]) -> Result<()> {

@@ -15,7 +15,7 @@
  * not seen. Where somebody else decides (a tracer, a supervisor) every exit is looked at.
  *
  * Attached in this order: cap_capable, signals, deaths, execs, sys_enter, sys_exit; detached in the opposite one.
- * Without the last two and without cap_capable, `refused` tells what filters refuse and nothing else: calls of processes
+ * Without the last two and without cap_capable, `refused` (or `not_permitted`) tells what filters refuse and nothing else: calls of processes
  * that have no filter cost nothing then.
  */
 #include "call.h"
@@ -212,23 +212,18 @@ int sys_exit(__u64 *ctx)
 }
 
 /*
- * Whether a filter lets a call through, without the tracepoints of calls: -1 for one that is not made. What it returns, or
- * the signal, was decided by then.
+ * A filter did not let a call through, seen without the tracepoints of calls. What the call returns, or the signal, was
+ * decided by then.
  */
-SEC("fexit/__secure_computing")
-int refused(__u64 *ctx)
+static int not_let_through(void)
 {
 	struct task_struct *task;
 	struct pt_regs *regs;
 	struct state *state;
-	__u64 verdict = 0;
 	__u32 flags = 0;
 	bool sigsys;
 	__s64 ret;
 
-	bpf_get_func_ret(ctx, &verdict);
-	if ((__s32)verdict != -1)
-		return 0;
 	task = bpf_get_current_task_btf();
 	state = traced(task, true);
 	if (!state)
@@ -252,6 +247,26 @@ int refused(__u64 *ctx)
 	}
 	tell(ret, flags | bitmap_flags(task, (__s64)regs->orig_ax, flags & FLAG_COMPAT));
 	return 0;
+}
+
+/* int: 0, or -1 for a call that is not made. */
+SEC("fexit/__secure_computing")
+int refused(__u64 *ctx)
+{
+	__u64 verdict = 0;
+
+	bpf_get_func_ret(ctx, &verdict);
+	return (__s32)verdict == -1 ? not_let_through() : 0;
+}
+
+/* What it has become in Linux 7: bool, of which the ABI leaves all but the lowest byte undefined. */
+SEC("fexit/__seccomp_permit_syscall")
+int not_permitted(__u64 *ctx)
+{
+	__u64 verdict = 1;
+
+	bpf_get_func_ret(ctx, &verdict);
+	return (__u8)verdict ? 0 : not_let_through();
 }
 
 /* Every end; and KILL_THREAD beside other threads: no signal and no exit of the call, only the end. */

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{Program, ProgramFd};
-use aya::{Btf, Ebpf};
+use aya::programs::{Program, ProgramError, ProgramFd};
+use aya::{Btf, BtfError, Ebpf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plim_model::Capability;
 use plim_model::parse::status;
@@ -56,17 +56,17 @@ pub enum Scope {
     /// Every refusal, by the tracepoints that each call of each process passes.
     Everything,
     /// What filters refuse, and nothing else: by a program behind the kernel's own question to them (fexit on
-    /// `__secure_computing`), which calls of processes without a filter never come to.
+    /// `__secure_computing`, or what it has become), which calls of processes without a filter never come to.
     Filters,
 }
 
 impl Scope {
     /// The programs, in the order in which they are attached: what ends a call last, so that no end is seen whose
     /// beginning, capabilities or signal were not.
-    fn programs(self) -> &'static [&'static str] {
+    fn programs(self) -> Vec<&'static str> {
         match self {
-            Scope::Everything => &["signal_generate", "ended", "executed", "sys_enter", "sys_exit"],
-            Scope::Filters => &["signal_generate", "ended", "executed", "refused"],
+            Scope::Everything => vec!["signal_generate", "ended", "executed", "sys_enter", "sys_exit"],
+            Scope::Filters => vec!["signal_generate", "ended", "executed", "refused"],
         }
     }
 }
@@ -75,6 +75,7 @@ impl Scope {
 pub struct Tracer {
     ebpf: Ebpf,
     scope: Scope,
+    programs: Vec<&'static str>,
     attached: Vec<String>,
     ring: RingBuf<MapData>,
     namespaces: HashMap<MapData, u32, u32>,
@@ -132,9 +133,10 @@ impl Tracer {
         let boot_ns = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
             .map_or(0, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX));
         let loaded = bpf::load(OBJECT, |mut ebpf, types| {
+            let mut programs = scope.programs();
             // The last one first, as some kernels refuse it.
-            for name in scope.programs().iter().rev() {
-                load(&mut ebpf, name, types)?;
+            for name in programs.iter_mut().rev() {
+                *name = load_for_kernel(&mut ebpf, name, types)?;
             }
             let mut attached = Vec::new();
             // Nothing is told before there is a target: attached at once, as only that shows whether the kernel has it.
@@ -152,9 +154,9 @@ impl Tracer {
                 Scope::Everything => modules::load(&mut ebpf, modules, types),
                 Scope::Filters => Vec::new(),
             };
-            Ok((ebpf, attached, capabilities, hooks))
+            Ok((ebpf, programs, attached, capabilities, hooks))
         });
-        let (mut ebpf, attached, capabilities, hooks) = loaded.map_err(|error| match error {
+        let (mut ebpf, programs, attached, capabilities, hooks) = loaded.map_err(|error| match error {
             LoadError::NoTypes(why) => {
                 TracerError::Kernel(format!("it has no BTF (CONFIG_DEBUG_INFO_BTF): {why}"))
             }
@@ -175,6 +177,7 @@ impl Tracer {
         settings.set(0, values, 0).map_err(step("write the settings"))?;
         Ok(Tracer {
             scope,
+            programs,
             ring: RingBuf::try_from(map(&mut ebpf, "ring")?).map_err(step("open the map ring"))?,
             namespaces: HashMap::try_from(map(&mut ebpf, "namespaces")?)
                 .map_err(step("open the map namespaces"))?,
@@ -239,7 +242,7 @@ impl Tracer {
         self.hooks.retain(|hook| attach(&mut self.ebpf, hook).is_ok());
         self.attached.extend(self.hooks.iter().cloned());
         let capable = (self.capabilities == CapabilityProbe::Fexit).then_some("capable_exit");
-        for name in capable.into_iter().chain(self.scope.programs().iter().copied()) {
+        for name in capable.into_iter().chain(self.programs.iter().copied()) {
             if let Err(error) = attach(&mut self.ebpf, name) {
                 self.detach();
                 return Err(error);
@@ -337,6 +340,7 @@ fn place(name: &str) -> &str {
         "ended" => "sched_process_exit",
         "executed" => "sched_process_exec",
         "refused" => "__secure_computing",
+        "not_permitted" => "__seccomp_permit_syscall",
         "capable" | "capable_exit" => "cap_capable",
         other => modules::function(other).unwrap_or(other),
     }
@@ -346,14 +350,25 @@ fn no_program(name: &str) -> TracerError {
     TracerError::Kernel(format!("the object has no program {name}"))
 }
 
-fn load(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), TracerError> {
-    let loaded = match ebpf.program_mut(name) {
+fn load(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), ProgramError> {
+    match ebpf.program_mut(name) {
         Some(Program::RawTracePoint(program)) => program.load(),
         Some(Program::BtfTracePoint(program)) => program.load(place(name), types),
         Some(Program::FExit(program)) => program.load(place(name), types),
-        _ => return Err(no_program(name)),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+/// Loads a program, or the one that has its place where the kernel has no such function. Returns which.
+fn load_for_kernel(ebpf: &mut Ebpf, name: &'static str, types: &Btf) -> Result<&'static str, TracerError> {
+    let (name, loaded) = match load(ebpf, name, types) {
+        Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) if name == "refused" => {
+            ("not_permitted", load(ebpf, "not_permitted", types))
+        }
+        loaded => (name, loaded),
     };
-    loaded.map_err(step(format!("load {name} (of {})", place(name))))
+    loaded.map_err(step(format!("load {name} (of {})", place(name))))?;
+    Ok(name)
 }
 
 fn attach(ebpf: &mut Ebpf, name: &str) -> Result<(), TracerError> {

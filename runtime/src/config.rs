@@ -45,7 +45,7 @@ pub struct ContainerConfig {
     pub sysctls: BTreeMap<String, String>,
     /// Limits. `None` everywhere means that no limit file is written; a cgroup is still made.
     pub resources: Resources,
-    /// Where the cgroup goes, below the caller's own cgroup unless it starts with `/`; default `/plim/ID`.
+    /// Where the cgroup goes, below the caller's own cgroup unless it starts with `/`; default `/plim-ID`.
     pub cgroup_path: Option<String>,
     /// The filter to install; `None` is `seccomp=unconfined`.
     pub seccomp: Option<Seccomp>,

@@ -19,7 +19,7 @@ use crate::janitor::Janitor;
 use crate::made::{BlockedSignals, Made, cgroup_error};
 use crate::rootfs::mounts::CgroupView;
 use crate::rootfs::{self, overlay};
-use crate::running::{Created, Output};
+use crate::running::{Created, Output, Running};
 use crate::state::{self, Places};
 use crate::stdio::{Stdio, Stream};
 use crate::sys::{self, Forked};
@@ -37,7 +37,31 @@ use crate::{idmap, init, whole};
 ///
 /// # Errors
 /// See [`RuntimeError`]; its [`RuntimeError::exit_code`] is `docker run`'s.
-pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
+pub fn create(config: &ContainerConfig, stdio: Stdio) -> Result<Created> {
+    let mut created = make(config, stdio)?;
+    created.await_ready()?;
+    Ok(created)
+}
+
+/// [`create`] and [`Created::start`] in one, for callers that have nothing to do in between: the word to start is sent
+/// ahead, so that the child finds it where it would have had to wait for it.
+///
+/// # Errors
+/// Those of both.
+pub fn run(config: &ContainerConfig, stdio: Stdio) -> Result<Running> {
+    let mut created = make(config, stdio)?;
+    if !created.rlimits.is_empty() {
+        // They are set before the word is sent, and would hinder the child while it still makes the container.
+        created.await_ready()?;
+        return created.start();
+    }
+    created.begin()?;
+    created.await_ready()?;
+    created.confirm()
+}
+
+/// All of the launcher's part of *create* but the wait for the child's.
+fn make(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     // Look: nothing is made yet.
     let checked = Checked::new(config)?;
     let signals = BlockedSignals::new()?;
@@ -110,20 +134,19 @@ pub fn create(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     }
     // Not after the wait, when the child would wait in turn.
     drop(handles);
-    let terminal = await_ready(&ours, &made)?;
     let input = matches!(stdio.stdin, Stream::Inherit);
     let output = match (collector, stdio.stdout) {
         (Some(collector), _) => Output::Log(collector),
         (None, Stream::Descriptor(fd)) => Output::Descriptor(fd),
         _ => Output::Inherited,
     };
-    Ok(Created { made, channel: ours, terminal, output, input, rlimits: checked.rlimits, filter })
+    Ok(Created { made, channel: ours, terminal: None, output, input, rlimits: checked.rlimits, filter })
 }
 
 fn plan_cgroups(config: &ContainerConfig, mountinfo: &[u8]) -> Result<Option<cgroup::Plan>> {
     let own = whole::text("/proc/self/cgroup").during(|| "read /proc/self/cgroup")?;
     let layout = cgroup::Layout::detect(mountinfo, &own).map_err(cgroup_error)?;
-    let facts = cgroup::Facts::probe(&layout);
+    let facts = cgroup::Facts::probe(&layout, &config.resources);
     let asked = cgroup::asked(&config.resources);
     let place = cgroup::Place::choose(&layout, &facts, &config.id, config.cgroup_path.as_deref(), &asked)
         .map_err(cgroup_error)?;
@@ -286,24 +309,4 @@ fn describe<'a>(
         cgroup_paths: handles.flat_map(CgroupHandle::state_paths).collect::<BTreeMap<_, _>>(),
         spec: crate::oci::to_spec(config),
     })
-}
-
-/// Waits until the child has made everything. Signals that ask to end end the wait.
-fn await_ready(channel: &Channel, made: &Made) -> Result<Option<OwnedFd>> {
-    let mut terminal = None;
-    loop {
-        made.signals.wait_for(channel.as_fd())?;
-        match channel.receive()? {
-            Message::Ready => return Ok(terminal),
-            Message::Terminal(master) => terminal = Some(master),
-            Message::Failed(error) => return Err(error),
-            Message::Closed => return Err(made.ended_early("make the container")),
-            other => {
-                return Err(RuntimeError::refused(
-                    "make the container",
-                    format!("unexpected message {other:?}"),
-                ));
-            }
-        }
-    }
 }

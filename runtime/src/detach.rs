@@ -47,7 +47,7 @@ pub fn run_detached(config: &ContainerConfig) -> Result<HostPid> {
 
 fn monitor(config: &ContainerConfig, report: &Channel) -> ! {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-    let started = crate::create(config, Stdio::detached()).and_then(crate::Created::start);
+    let started = crate::run(config, Stdio::detached());
     match started {
         Err(error) => {
             let _ = report.send(&Message::Failed(error));

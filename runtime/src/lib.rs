@@ -1,7 +1,7 @@
 //! Runs one container from plain data, and leaves nothing behind.
 //!
-//! [`create`] makes everything but the command, [`Created::start`] executes it, [`Running::wait`] waits and clears
-//! away: OCI's *create* and *start*. Who does what:
+//! [`create`] makes everything but the command, [`Created::start`] executes it ([`run`] does both), [`Running::wait`] waits
+//! and clears away: OCI's *create* and *start*. Who does what:
 //!
 //! | process | file | does |
 //! |---|---|---|
@@ -38,7 +38,7 @@ mod sys;
 mod sysctl;
 mod whole;
 
-pub use create::create;
+pub use create::{create, run};
 pub use credentials::held as held_capabilities;
 pub use detach::run_detached;
 pub use error::{ErrnoText, Result, RuntimeError};

@@ -118,7 +118,27 @@ impl Created {
         self.confirm()
     }
 
-    fn begin(&mut self) -> Result<()> {
+    /// Waits until the child has made everything. Signals that ask to end end the wait.
+    pub(crate) fn await_ready(&mut self) -> Result<()> {
+        loop {
+            self.made.signals.wait_for(self.channel.as_fd())?;
+            match self.channel.receive()? {
+                Message::Ready => return Ok(()),
+                Message::Terminal(master) => self.terminal = Some(master),
+                Message::Failed(error) => return Err(error),
+                Message::Closed => return Err(self.made.ended_early("make the container")),
+                other => {
+                    return Err(RuntimeError::refused(
+                        "make the container",
+                        format!("unexpected message {other:?}"),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Sets the limits and says the word. The child does not take it before it has made everything.
+    pub(crate) fn begin(&mut self) -> Result<()> {
         let pid = Pid::from_raw(self.pid().0);
         for (name, resource, soft, hard) in &self.rlimits {
             // The limits of a process of another user are CAP_SYS_RESOURCE's to set (prlimit(2)). Without it the child
@@ -132,7 +152,7 @@ impl Created {
     }
 
     /// The child's end of the channel closes at execve(2).
-    fn confirm(self) -> Result<Running> {
+    pub(crate) fn confirm(self) -> Result<Running> {
         match self.channel.receive()? {
             Message::Closed => {}
             Message::Failed(error) => return Err(error),

@@ -7,7 +7,9 @@ pub(crate) mod bpf;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
+use nix::NixPath;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -87,6 +89,15 @@ pub(crate) fn clone_mount(at: BorrowedFd<'_>, recursive: bool) -> nix::Result<Ow
     }
     // SAFETY: the path is a constant C string and the descriptor is borrowed.
     own_result(unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), c"".as_ptr(), flags) })
+}
+
+/// The same of a path of the host's that nobody but root can change.
+pub(crate) fn clone_mount_at(path: &Path) -> nix::Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    path.with_nix_path(|path| {
+        // SAFETY: the path is a C string that lives as long as the call.
+        own_result(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+    })?
 }
 
 /// move_mount(2), Linux 5.2: attaches the mount `from` exactly on the file that `onto` is.

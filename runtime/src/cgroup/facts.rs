@@ -7,6 +7,7 @@ use nix::unistd::{AccessFlags, access, geteuid};
 use plim_model::parse::cgroup::CpuList;
 
 use super::Layout;
+use crate::config::Resources;
 use crate::whole;
 
 /// The facts.
@@ -19,9 +20,9 @@ pub struct Facts {
     /// The v2 cgroups from the mount point down to the caller's own, the mount point first. Only the mount point when
     /// that is writable or the caller's own cgroup is not visible; empty without v2.
     pub v2_levels: Vec<V2Level>,
-    /// CPUs that a container may be given; `None` when no file says.
+    /// CPUs that a container may be given; `None` when no file says, or nobody asks.
     pub cpus: Option<CpuList>,
-    /// Memory nodes that a container may be given; `None` when no file says.
+    /// Memory nodes that a container may be given; `None` when no file says, or nobody asks.
     pub mems: Option<CpuList>,
 }
 
@@ -43,8 +44,9 @@ pub struct V2Level {
 }
 
 impl Facts {
-    /// Reads them. What cannot be read counts as not there or not writable: the plan then refuses what leans on it.
-    pub fn probe(layout: &Layout) -> Facts {
+    /// Reads what a plan for these limits depends on. What cannot be read counts as not there or not writable: the plan
+    /// then refuses what leans on it.
+    pub fn probe(layout: &Layout, resources: &Resources) -> Facts {
         let writable: BTreeSet<PathBuf> = layout
             .trees()
             .filter(|tree| !tree.read_only && may_write(&tree.mountpoint))
@@ -57,7 +59,10 @@ impl Facts {
             Some(v2) if writable.contains(&v2.tree.mountpoint) => vec![top(&v2.tree.mountpoint)],
             Some(v2) => levels(&v2.tree.mountpoint, v2.tree.own.as_deref()),
         };
-        let (cpus, mems) = cpuset(layout);
+        let (cpus, mems) = match (&resources.cpuset_cpus, &resources.cpuset_mems) {
+            (None, None) => (None, None),
+            _ => cpuset(layout),
+        };
         Facts { euid: geteuid().as_raw(), writable, v2_levels, cpus, mems }
     }
 }

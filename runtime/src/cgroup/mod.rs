@@ -18,8 +18,8 @@
 //! the launcher's cgroup would tell an untruth about who is accounted where.
 //!
 //! # Where it goes
-//! See [`Place`]: `/plim/ID` below the hierarchy's root as Docker's `/docker/ID` when that is writable, else below a
-//! writable ancestor in a delegated v2 subtree.
+//! See [`Place`]: `/plim-ID` below the hierarchy's root when that is writable, else below a writable ancestor in a
+//! delegated v2 subtree.
 
 mod check;
 mod create;

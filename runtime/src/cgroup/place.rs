@@ -7,10 +7,11 @@ use super::{CgroupError, Facts, Layout};
 /// - An absolute path is below each hierarchy's root *as this process sees it*: inside a cgroup namespace, or where only
 ///   a container's subtree is mounted, that is the container's own, so a nested container stays within its limits.
 /// - A relative path is below the caller's own cgroup of each hierarchy.
-/// - Without a path: `/plim/ID`, as Docker's `/docker/ID`. A container then lives and is limited independently of the
-///   session that started it (a systemd scope ends with its login), and **is not within the limits of the caller's own
-///   cgroup** when that lies deeper; ask for a relative path to be within them.
-/// - Where the root is not writable (rootless, read-only mounts): `plim/ID` below the nearest writable v2 cgroup, going
+/// - Without a path: `/plim-ID`. A container then lives and is limited independently of the session that started it (a
+///   systemd scope ends with its login), and **is not within the limits of the caller's own cgroup** when that lies
+///   deeper; ask for a relative path to be within them. One level, not Docker's two (`/docker/ID`): where each controller
+///   has a hierarchy of its own, a shared parent would be made and removed ten times for each container.
+/// - Where the root is not writable (rootless, read-only mounts): `plim-ID` below the nearest writable v2 cgroup, going
 ///   up from the caller's own, that may have children with controllers: one without processes of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -53,7 +54,7 @@ impl Place {
                 None => refuse_if_asked(asked, "no cgroup file system is mounted".to_owned()),
             };
         }
-        let path = vec!["plim".to_owned(), components(id)?.join("-")];
+        let path = vec![format!("plim-{}", components(id)?.join("-"))];
         if !facts.writable.is_empty() {
             return Ok(Some(Place { base: Base::Root, path }));
         }
@@ -155,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn root_goes_to_the_top_as_docker_does() {
+    fn root_goes_to_the_top() {
         let facts = Facts { writable: ["/sys/fs/cgroup".into()].into(), ..Facts::default() };
         let place = Place::choose(&v2_layout(), &facts, "ab", None, &[]).expect("writable").expect("a place");
-        assert_eq!(place, Place { base: Base::Root, path: vec!["plim".into(), "ab".into()] });
+        assert_eq!(place, Place { base: Base::Root, path: vec!["plim-ab".into()] });
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -186,14 +186,12 @@ fn cgroup(root: &Root, wanted: &Mount, options: &Options, cgroups: &[CgroupView]
 
 /// Binds the container's cgroup directory.
 fn attach(
-    directory: &PathBuf,
+    directory: &Path,
     at: BorrowedFd<'_>,
     options: &Options,
     doing: &impl Fn() -> String,
 ) -> Result<()> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let source = open(directory, flags, Mode::empty()).during(|| format!("open {}", directory.display()))?;
-    let copy = sys::clone_mount(source.as_fd(), false).during(doing)?;
+    let copy = sys::clone_mount_at(directory).during(|| format!("bind {}", directory.display()))?;
     sys::move_mount(copy.as_fd(), at).during(doing)?;
     attributes::change(copy.as_fd(), false, options.set, options.clear).during(doing)
 }

@@ -62,6 +62,9 @@ pub(crate) fn foreground(config: &ContainerConfig, options: &Options) -> Result<
     // Loaded before anything is made: then a kernel or a caller that cannot trace costs nothing.
     let prepared = if options.trace { Some(tracing::Prepared::new(options)?) } else { None };
     let recorder = options.learn.as_deref().map(|path| learning::Prepared::new(options, path)).transpose()?;
+    if prepared.is_none() && recorder.is_none() && options.snapshot.is_none() {
+        return Ok(plim_runtime::run(config, stdio)?.wait()?.code());
+    }
     let created = plim_runtime::create(config, stdio)?;
     let learning = recorder.map(|recorder| recorder.attach(config, created.pid())).transpose()?;
     let tracing = prepared.map(|prepared| prepared.attach(config, created.pid())).transpose()?;

@@ -55,7 +55,7 @@ fn as_the_user_of_a_delegated_subtree() {
         std::fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| text.contains(DELEGATED))
     });
     let layout = Layout::read().expect("the kernel's own text");
-    let facts = Facts::probe(&layout);
+    let facts = Facts::probe(&layout, &Resources::default());
     assert_ne!(facts.euid, 0);
     let place =
         Place::choose(&layout, &facts, "ab", None, &["memory limit"]).expect("delegated").expect("a place");
@@ -70,7 +70,7 @@ fn as_the_user_of_a_delegated_subtree() {
     let guard = Guard(plan(&layout, &facts, &place, &limits).expect("good").create().expect("created"));
     let child = guard.shell("exec sleep 60");
     let told = std::fs::read_to_string(format!("/proc/{}/cgroup", child.pid)).expect("alive");
-    assert!(told.contains("/plim/ab"), "{told}");
+    assert!(told.contains("/plim-ab"), "{told}");
     if limits.pids_max.is_some() {
         let fork = guard.shell("for i in 1 2 3 4 5 6; do sleep 60 & done 2>/dev/null; exit 0");
         assert_ne!(fork.wait(), 0, "the shell could not fork");

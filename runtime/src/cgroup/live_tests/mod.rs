@@ -28,7 +28,8 @@ struct Live {
 
 fn live() -> Option<Live> {
     let layout = Layout::read().expect("the kernel's own text");
-    let facts = Facts::probe(&layout);
+    let all = Resources { cpuset_cpus: Some(String::new()), ..Resources::default() };
+    let facts = Facts::probe(&layout, &all);
     if facts.euid == 0 && !facts.writable.is_empty() {
         return Some(Live { layout, facts });
     }

@@ -23,6 +23,7 @@ mod error;
 pub mod exact;
 pub mod explain;
 pub mod fallback;
+pub mod inline;
 pub mod installed;
 pub mod interpret;
 pub mod kernel;

@@ -185,7 +185,7 @@ def main():
             found_set = by_place.get((call, name))
             used.add((call, name))
             parts.append(f's("{name}",{wide},{found_set})' if found_set else f'a("{name}",{wide})')
-        return f'    ("{call}",&[{",".join(parts)}]),'
+        return f'    row("{call}",&[{",".join(parts)}]),'
 
     lines = [row(call, table[call]) for call in sorted(known) if table.get(call)]
     lines32 = [row(call, i386[call]) for call in sorted(i386) if call in known]
@@ -195,10 +195,10 @@ def main():
     print("// Written by tables/arguments.py; edit that, not this.")
     print("//! The arguments of system calls, from the kernel's definitions; rows are sorted by name.")
     print("#![cfg_attr(rustfmt, rustfmt_skip)]\n")
-    print("use super::Row;\nuse super::Width::{self, *};\nuse crate::constants::ConstantSet::{self, *};\n")
-    print("const fn a(name: &'static str, width: Width) -> super::Argument {\n    super::Argument { name, width, set: None }\n}\n")
-    print("const fn s(name: &'static str, width: Width, set: ConstantSet) -> super::Argument {\n"
-          "    super::Argument { name, width, set: Some(set) }\n}\n")
+    print("use super::{Row, row};\nuse super::Width::{self, *};\nuse crate::constants::ConstantSet::{self, *};\n")
+    print("const fn a(name: &str, width: Width) -> super::Argument {\n    super::Argument::new(name, width, None)\n}\n")
+    print("const fn s(name: &str, width: Width, set: ConstantSet) -> super::Argument {\n"
+          "    super::Argument::new(name, width, Some(set))\n}\n")
     print(f"/// As on 64-bit architectures (x86-64's where it has the call).\npub(super) static TABLE: [Row; {len(lines)}] = [")
     print("\n".join(lines) + "\n];\n")
     print(f"/// Where i386 differs in names, order or number of arguments.\npub(super) static I386: [Row; {len(lines32)}] = [")

@@ -288,7 +288,7 @@ def main():
     print("// Written by tables/constants.py; edit that, not this.")
     print("//! Constants of system call arguments, from the headers of the kernel and of glibc (x86-64).")
     print("#![cfg_attr(rustfmt, rustfmt_skip)]\n")
-    print("use super::Row;\nuse super::Scope::*;\n")
+    print("use super::Scope::*;\nuse super::{Row, named};\n")
     print("/// A set of constants that an argument takes.")
     print("#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum ConstantSet {")
     for one in SETS:
@@ -300,9 +300,9 @@ def main():
         if not values and not flags:
             print(f"{one.name}: empty", file=sys.stderr)
         values.sort(key=lambda p: p[0])
-        text = lambda pairs: ",".join(f'({number(v)},"{n}")' for v, n in pairs)
+        text = lambda pairs: pairs and "named([" + ",".join(f'({number(v)},"{n}")' for v, n in pairs) + "])" or "[]"
         rows.append(f"    Row {{ set: ConstantSet::{one.name}, field: {one.field:#x}, scope: {one.scope}, "
-                    f"values: &[{text(values)}], flags: &[{text(flags)}] }},")
+                    f"values: &{text(values)}, flags: &{text(flags)} }},")
     print("/// One row for each set, in the order of [`ConstantSet`].")
     print(f"pub(super) static ROWS: [Row; {len(rows)}] = [")
     print("\n".join(rows) + "\n];")

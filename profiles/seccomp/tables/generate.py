@@ -112,6 +112,7 @@ def write(columns, roots, out):
     print("//!", file=out)
     print("//! Rows are sorted by name; a column is `Column as usize`; `NONE` is a call that the architecture lacks.", file=out)
     print("#![cfg_attr(rustfmt, rustfmt_skip)]\n", file=out)
+    print("use super::{Row, rows};\n", file=out)
     print("/// No such call on this architecture.", file=out)
     print("pub(super) const NONE: u32 = u32::MAX;\nconst N: u32 = NONE;\n", file=out)
     print("/// The tables there are; architectures that differ only in byte order share one.", file=out)
@@ -119,11 +120,11 @@ def write(columns, roots, out):
     for column in order:
         print(f"    {column},", file=out)
     print("}\n", file=out)
-    print(f"pub(super) static TABLE: [(&str, [u32; {len(order)}]); {len(names)}] = [", file=out)
+    print(f"pub(super) static TABLE: [Row<{len(order)}>; {len(names)}] = rows([", file=out)
     for name in names:
         row = ",".join(str(columns[c][name]) if name in columns[c] else "N" for c in order)
         print(f'    ("{name}",[{row}]),', file=out)
-    print("];", file=out)
+    print("]);", file=out)
 
 
 def compare(columns, path):

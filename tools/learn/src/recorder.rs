@@ -238,5 +238,5 @@ fn fill(ebpf: &mut Ebpf) -> Result<(), TracerError> {
 /// The name of an argument.
 pub(crate) fn argument_name(arch: Arch, syscall: &str, index: u8) -> String {
     arguments::argument(arch, syscall, index)
-        .map_or_else(|| format!("arg{index}"), |argument| argument.name.to_owned())
+        .map_or_else(|| format!("arg{index}"), |argument| argument.name.to_string())
 }

@@ -38,7 +38,7 @@ pub fn arguments(event: &Event) -> Map<String, Value> {
                 None
             };
             let word = word.unwrap_or_else(|| self::value(arch, name, argument, value));
-            (argument.name.to_owned(), Value::String(word))
+            (argument.name.to_string(), Value::String(word))
         })
         .collect()
 }
@@ -50,7 +50,7 @@ pub fn texts(event: &Event, arch: Arch, name: &str) -> Vec<String> {
 }
 
 fn value(arch: Arch, syscall: &str, argument: &arguments::Argument, value: u64) -> String {
-    let named = match (syscall, argument.name) {
+    let named = match (syscall, argument.name.as_str()) {
         ("socket" | "socketpair", "type") => socket_type(value),
         _ => argument.set.filter(|set| set.holds_on(arch)).and_then(|set| constants::name(set, value)),
     };
@@ -58,7 +58,7 @@ fn value(arch: Arch, syscall: &str, argument: &arguments::Argument, value: u64) 
         Width::Pointer if value == 0 => "NULL".to_owned(),
         Width::Pointer => format!("{value:#x}"),
         // A descriptor or an id of −1 is written so; AT_FDCWD is the one constant among them.
-        Width::W32 if matches!(argument.name, "dfd" | "fd" | "olddfd" | "newdfd") => {
+        Width::W32 if matches!(argument.name.as_str(), "dfd" | "fd" | "olddfd" | "newdfd") => {
             match u32::try_from(value).unwrap_or_default().cast_signed() {
                 -100 => "AT_FDCWD".to_owned(),
                 number => number.to_string(),

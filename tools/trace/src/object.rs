@@ -70,7 +70,7 @@ pub fn of(event: &Event) -> Vec<(Object, Wants)> {
 fn is_directory(arch: Arch, name: &str, index: usize) -> bool {
     let argument = u8::try_from(index).ok().and_then(|index| arguments::argument(arch, name, index));
     argument.is_some_and(|argument| {
-        matches!(argument.name, "dfd" | "olddfd" | "newdfd" | "fd" | "from_dfd" | "to_dfd")
+        matches!(argument.name.as_str(), "dfd" | "olddfd" | "newdfd" | "fd" | "from_dfd" | "to_dfd")
     })
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn indices(arch: Arch, syscall: &str) -> impl Iterator<Item = usize> 
         .enumerate()
         .filter(move |(_, argument)| {
             argument.width == arguments::Width::Pointer
-                && (STRINGS.contains(&argument.name) || (by_name && argument.name == "name"))
+                && (STRINGS.contains(&argument.name.as_str()) || (by_name && argument.name == "name"))
         })
         .map(|(index, _)| index)
 }

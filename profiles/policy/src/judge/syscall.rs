@@ -69,8 +69,8 @@ pub(crate) fn parse(text: &str) -> Result<Call, String> {
                 let index = known.iter().position(|known| known.name == argument);
                 let index = index.and_then(|index| u8::try_from(index).ok());
                 index.ok_or_else(|| {
-                    let hint = crate::spelling::hint(argument, known.iter().map(|known| known.name));
-                    let names: Vec<&str> = known.iter().map(|known| known.name).collect();
+                    let hint = crate::spelling::hint(argument, known.iter().map(|known| known.name.as_str()));
+                    let names: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
                     format!("{name} has no argument {argument:?}{hint}; it has {}", names.join(", "))
                 })?
             }

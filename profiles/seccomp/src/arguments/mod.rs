@@ -8,6 +8,7 @@ mod table;
 
 use crate::arch::Arch;
 use crate::constants::ConstantSet;
+use crate::inline::Inline;
 use table::{I386, TABLE};
 
 /// How much of an argument the kernel reads on a 64-bit architecture.
@@ -51,14 +52,35 @@ impl Width {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argument {
     /// The name in the kernel's definition; where that carries the call's own name, the manual page's.
-    pub name: &'static str,
+    pub name: Inline<21>,
     /// How much of it the kernel reads.
     pub width: Width,
     /// The constants that it takes.
     pub set: Option<ConstantSet>,
 }
 
-type Row = (&'static str, &'static [Argument]);
+impl Argument {
+    const fn new(name: &str, width: Width, set: Option<ConstantSet>) -> Argument {
+        Argument { name: Inline::new(name), width, set }
+    }
+}
+
+/// The arguments of a call: the first `count`.
+struct Row {
+    name: Inline<31>,
+    count: u8,
+    arguments: [Argument; 6],
+}
+
+const fn row(name: &str, written: &[Argument]) -> Row {
+    let mut arguments = [Argument::new("", Width::W64, None); 6];
+    let mut count = 0;
+    while (count as usize) < written.len() {
+        arguments[count as usize] = written[count as usize];
+        count += 1;
+    }
+    Row { name: Inline::new(name), count, arguments }
+}
 
 /// The arguments of a call, in their order, as 64-bit architectures have them (x86-64 where it has the call).
 ///
@@ -67,7 +89,7 @@ type Row = (&'static str, &'static [Argument]);
 /// ```
 /// use plim_seccomp::{arguments::{self, Width}, constants::ConstantSet};
 /// let family = arguments::of("socket")[0];
-/// assert_eq!((family.name, family.width), ("family", Width::W32));
+/// assert_eq!((family.name.as_str(), family.width), ("family", Width::W32));
 /// assert_eq!(family.set, Some(ConstantSet::AddressFamily));
 /// ```
 pub fn of(syscall: &str) -> &'static [Argument] {
@@ -96,15 +118,16 @@ pub fn argument(arch: Arch, syscall: &str, index: u8) -> Option<&'static Argumen
 
 /// CONFIG_CLONE_BACKWARDS2 (kernel/fork.c).
 static S390_CLONE: [Argument; 5] = [
-    Argument { name: "stack", width: Width::W64, set: None },
-    Argument { name: "flags", width: Width::W32, set: Some(ConstantSet::CloneFlags) },
-    Argument { name: "parent_tidptr", width: Width::Pointer, set: None },
-    Argument { name: "child_tidptr", width: Width::Pointer, set: None },
-    Argument { name: "tls", width: Width::W64, set: None },
+    Argument::new("stack", Width::W64, None),
+    Argument::new("flags", Width::W32, Some(ConstantSet::CloneFlags)),
+    Argument::new("parent_tidptr", Width::Pointer, None),
+    Argument::new("child_tidptr", Width::Pointer, None),
+    Argument::new("tls", Width::W64, None),
 ];
 
 fn find(table: &'static [Row], syscall: &str) -> Option<&'static [Argument]> {
-    table.binary_search_by(|row| row.0.cmp(syscall)).ok().map(|at| table[at].1)
+    let row = &table[table.binary_search_by(|row| row.name.as_str().cmp(syscall)).ok()?];
+    Some(&row.arguments[..usize::from(row.count)])
 }
 
 #[cfg(test)]
@@ -115,10 +138,10 @@ mod tests {
     #[test]
     fn rows_are_sorted_known_and_of_at_most_six() {
         for table in [&TABLE[..], &I386[..]] {
-            assert!(table.is_sorted_by(|a, b| a.0 < b.0));
-            for (name, arguments) in table {
-                assert!(syscalls::is_known(name), "{name}");
-                assert!((1..=6).contains(&arguments.len()), "{name}");
+            assert!(table.is_sorted_by(|a, b| a.name < b.name));
+            for row in table {
+                assert!(syscalls::is_known(&row.name), "{}", row.name);
+                assert!((1..=6).contains(&row.count), "{}", row.name);
             }
         }
     }
@@ -193,7 +216,7 @@ mod tests {
             ("lseek", 1, "offset", Width::W64),
         ] {
             let argument = of(call)[index];
-            assert_eq!((argument.name, argument.width), (name, width), "{call}");
+            assert_eq!((argument.name.as_str(), argument.width), (name, width), "{call}");
         }
         assert!(of("no_such_call").is_empty());
         assert_eq!(argument(Arch::X86_64, "socket", 3), None);

@@ -8,6 +8,20 @@ mod table;
 pub use table::ConstantSet;
 
 use crate::arch::Arch;
+use crate::inline::Inline;
+
+/// A value and its name.
+type Constant = (u64, Inline<55>);
+
+const fn named<const COUNT: usize>(written: [(u64, &str); COUNT]) -> [Constant; COUNT] {
+    let mut constants = [(0, Inline::new("")); COUNT];
+    let mut at = 0;
+    while at < COUNT {
+        constants[at] = (written[at].0, Inline::new(written[at].1));
+        at += 1;
+    }
+    constants
+}
 
 /// One set: exclusive values in the bits of `field`, flags in the others.
 struct Row {
@@ -16,8 +30,8 @@ struct Row {
     field: u64,
     scope: Scope,
     /// Sorted by value; of equal values the first is the usual name.
-    values: &'static [(u64, &'static str)],
-    flags: &'static [(u64, &'static str)],
+    values: &'static [Constant],
+    flags: &'static [Constant],
 }
 
 /// Where x86-64's values hold: compared with the kernel's headers of ten other architectures. (Requests of ioctl that carry the size of
@@ -47,7 +61,7 @@ impl ConstantSet {
 
     /// The constants, values and flags, in the order of their values; of equal ones the usual name comes first.
     pub fn constants(self) -> impl Iterator<Item = (u64, &'static str)> {
-        self.row().values.iter().chain(self.row().flags).copied()
+        self.row().values.iter().chain(self.row().flags).map(|(value, name)| (*value, name.as_str()))
     }
 
     /// Whether the set has flags that are joined with `|`.
@@ -81,7 +95,7 @@ impl ConstantSet {
 /// ```
 pub fn name(set: ConstantSet, value: u64) -> Option<String> {
     let row = set.row();
-    let exact = |wanted: u64| row.values.iter().find(|(v, _)| *v == wanted).map(|(_, name)| *name);
+    let exact = |wanted: u64| row.values.iter().find(|(v, _)| *v == wanted).map(|(_, name)| name.as_str());
     if let Some(name) = exact(value) {
         return Some(name.to_owned());
     }
@@ -122,10 +136,10 @@ pub fn mask(set: ConstantSet, mask: u64) -> Option<String> {
 }
 
 /// The flags of `value`, those of many bits (`O_SYNC`) before their parts, and the bits that have no name.
-fn split(row: &Row, value: u64) -> (Vec<&'static str>, u64) {
+fn split(row: &'static Row, value: u64) -> (Vec<&'static str>, u64) {
     let mut left = value;
     let mut found: Vec<(u64, &'static str)> = Vec::new();
-    let mut by_size: Vec<&(u64, &'static str)> = row.flags.iter().collect();
+    let mut by_size: Vec<&Constant> = row.flags.iter().collect();
     by_size.sort_by_key(|(bits, _)| std::cmp::Reverse(bits.count_ones()));
     for (bits, name) in by_size {
         if left & bits == *bits && *bits != 0 {

@@ -42,7 +42,7 @@ impl Term {
         let known = arguments::argument(arch, syscall, self.index).filter(|_| names);
         let name = match (self.index, known) {
             (6, _) => "instruction_pointer".to_owned(),
-            (_, Some(known)) => known.name.to_owned(),
+            (_, Some(known)) => known.name.to_string(),
             (index, None) => format!("arg{index}"),
         };
         let set = known.and_then(|known| known.set).filter(|set| set.holds_on(arch));

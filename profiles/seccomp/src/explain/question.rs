@@ -119,7 +119,7 @@ impl Question {
             name.strip_prefix("arg").and_then(|digit| digit.parse::<usize>().ok()).filter(|n| *n < 6);
         let by_name = arguments.iter().position(|argument| argument.name == name);
         let Some(index) = by_name.or(by_number) else {
-            let names = || arguments.iter().map(|argument| argument.name);
+            let names = || arguments.iter().map(|argument| argument.name.as_str());
             let takes = match arguments {
                 [] => "arg0 to arg5".to_owned(),
                 _ => names().collect::<Vec<_>>().join(", "),

@@ -9,8 +9,24 @@ mod table;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
+use crate::inline::Inline;
 pub(crate) use table::Column;
 use table::{NONE, TABLE};
+
+/// A name, and its number in each column.
+type Row<const COLUMNS: usize> = (Inline<31>, [u32; COLUMNS]);
+
+const fn rows<const COLUMNS: usize, const ROWS: usize>(
+    written: [(&str, [u32; COLUMNS]); ROWS],
+) -> [Row<COLUMNS>; ROWS] {
+    let mut rows = [(Inline::new(""), [NONE; COLUMNS]); ROWS];
+    let mut at = 0;
+    while at < ROWS {
+        rows[at] = (Inline::new(written[at].0), written[at].1);
+        at += 1;
+    }
+    rows
+}
 
 /// A system call number as it stands in `seccomp_data.nr`, x32's bit 30 and MIPS' thousands included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,7 +46,7 @@ pub(crate) struct KnownName(usize);
 impl KnownName {
     /// Looks a name up; `None` when no architecture knows it.
     pub(crate) fn find(name: &str) -> Option<KnownName> {
-        TABLE.binary_search_by(|row| row.0.cmp(name)).ok().map(KnownName)
+        TABLE.binary_search_by(|row| row.0.as_str().cmp(name)).ok().map(KnownName)
     }
 
     /// Its number on `arch`.
@@ -55,7 +71,7 @@ pub fn number(arch: Arch, name: &str) -> Option<SyscallNr> {
 /// The name of `number` on `arch`; where two names share a number, the one that comes first in the alphabet.
 pub fn name(arch: Arch, number: SyscallNr) -> Option<&'static str> {
     let column = arch.column() as usize;
-    TABLE.iter().find(|row| row.1[column] == number.0 && number.0 != NONE).map(|row| row.0)
+    TABLE.iter().find(|row| row.1[column] == number.0 && number.0 != NONE).map(|row| row.0.as_str())
 }
 
 /// The names that `arch` has, in alphabetical order.
@@ -68,7 +84,7 @@ pub fn calls(arch: Arch) -> impl Iterator<Item = (&'static str, SyscallNr)> {
     let column = arch.column() as usize;
     TABLE
         .iter()
-        .map(move |row| (row.0, row.1[column]))
+        .map(move |row| (row.0.as_str(), row.1[column]))
         .filter(|(_, number)| *number != NONE)
         .map(|(name, number)| (name, SyscallNr(number)))
 }
@@ -80,7 +96,7 @@ pub fn is_known(name: &str) -> bool {
 
 /// The known name that `name` was most likely meant to be, when one is near enough.
 pub fn nearest(name: &str) -> Option<&'static str> {
-    crate::spelling::nearest(name, TABLE.iter().map(|row| row.0))
+    crate::spelling::nearest(name, TABLE.iter().map(|row| row.0.as_str()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! Rows are sorted by name; a column is `Column as usize`; `NONE` is a call that the architecture lacks.
 #![cfg_attr(rustfmt, rustfmt_skip)]
 
+use super::{Row, rows};
+
 /// No such call on this architecture.
 pub(super) const NONE: u32 = u32::MAX;
 const N: u32 = NONE;
@@ -31,7 +33,7 @@ pub(crate) enum Column {
     Sh,
 }
 
-pub(super) static TABLE: [(&str, [u32; 18]); 509] = [
+pub(super) static TABLE: [Row<18>; 509] = rows([
     ("_llseek",[140,N,N,140,N,N,140,4140,N,N,140,N,140,140,N,140,N,140]),
     ("_newselect",[142,N,N,142,N,N,142,4142,5022,6022,142,142,142,142,N,142,N,142]),
     ("_sysctl",[149,156,N,149,N,N,149,4153,5152,6152,149,149,149,149,N,149,149,149]),
@@ -541,4 +543,4 @@ pub(super) static TABLE: [(&str, [u32; 18]); 509] = [
     ("waitpid",[7,N,N,N,N,N,7,4007,N,N,7,7,7,7,N,N,N,7]),
     ("write",[4,1,1073741825,4,64,64,4,4004,5001,6001,4,4,4,4,64,4,4,4]),
     ("writev",[146,20,1073742340,146,66,66,146,4146,5019,6019,146,146,146,146,66,146,146,146]),
-];
+]);

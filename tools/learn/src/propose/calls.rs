@@ -167,7 +167,7 @@ fn bits(name: &str, arch: Arch, index: u8, refused: u64, value: u64, evidence: S
         .and_then(|argument| argument.set)
         .and_then(|set| constants::mask(set, refused))
         .unwrap_or_else(|| format!("{refused:#x}"));
-    let called = argument.map_or("flags", |argument| argument.name);
+    let called = argument.map_or("flags", |argument| argument.name.as_str());
     Entry {
         args: vec![masked(index, refused, value)],
         when: Some(format!("{called} has none of {word}")),

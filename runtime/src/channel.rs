@@ -92,10 +92,13 @@ impl Channel {
         let rights = [ControlMessage::ScmRights(&descriptors)];
         let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
         let iov = [IoSlice::new(&bytes)];
+        let doing = || "send a message between launcher and container";
         loop {
             match sendmsg::<UnixAddr>(self.0.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None) {
                 Err(Errno::EINTR) => {}
-                other => return other.map(drop).during(|| "send a message between launcher and container"),
+                // The other side is gone, and had not read all that was sent before.
+                Err(Errno::ECONNRESET) => return Err(Errno::EPIPE).during(doing),
+                other => return other.map(drop).during(doing),
             }
         }
     }
@@ -170,5 +173,30 @@ impl Channel {
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_one_that_left_messages_unread_are_heard() {
+        for unread in 0..3 {
+            let (ours, theirs) = Channel::pair().unwrap();
+            for _ in 0..unread {
+                ours.send(&Message::Claimed).unwrap();
+            }
+            theirs.send(&Message::Failed(RuntimeError::refused("start", "it would not"))).unwrap();
+            drop(theirs);
+            let sent = ours.send(&Message::Start(None));
+            assert!(
+                matches!(sent, Err(RuntimeError::System { errno: libc::EPIPE, .. })),
+                "{unread}: {sent:?}"
+            );
+            let said = ours.receive().unwrap();
+            assert!(matches!(&said, Message::Failed(error) if error.to_string().contains("it would not")));
+            assert!(matches!(ours.receive().unwrap(), Message::Closed));
+        }
     }
 }

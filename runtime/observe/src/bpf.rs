@@ -32,12 +32,16 @@ pub fn load<T>(object: &[u8], then: impl FnOnce(Ebpf, &Btf) -> T) -> Result<T, L
     let kernel = match &mut *kernel {
         Some(kernel) => kernel,
         none => {
-            let types = Btf::from_sys_fs().map_err(|error| {
+            // The loader reads the types for itself and keeps them to itself: at the same time, then.
+            let (types, mut loader) = std::thread::scope(|scope| {
+                let types = scope.spawn(Btf::from_sys_fs);
+                let loader = EbpfLoader::new();
+                (types.join(), loader)
+            });
+            let types = types.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(|error| {
                 let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
                 LoadError::NoTypes(format!("{error}{why}"))
             })?;
-            // It reads the types a second time, and keeps them to itself.
-            let mut loader = EbpfLoader::new();
             loader.allow_unsupported_maps();
             none.insert(Kernel { types, loader })
         }

@@ -1,9 +1,11 @@
 //! The programs in the kernel: loaded, told what to look at, attached and detached in the order that keeps them exact.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramError, ProgramFd};
 use aya::{Btf, BtfError, Ebpf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -78,8 +80,8 @@ pub struct Tracer {
     programs: Vec<&'static str>,
     attached: Vec<String>,
     ring: RingBuf<MapData>,
-    namespaces: HashMap<MapData, u32, u32>,
-    cgroups: HashMap<MapData, u64, u32>,
+    namespaces: KernelMap<MapData, u32, u32>,
+    cgroups: KernelMap<MapData, u64, u32>,
     targets: Array<MapData, [u32; 2]>,
     settings: Array<MapData, [u64; SETTINGS]>,
     values: [u64; SETTINGS],
@@ -133,11 +135,7 @@ impl Tracer {
         let boot_ns = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
             .map_or(0, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX));
         let loaded = bpf::load(OBJECT, |mut ebpf, types| {
-            let mut programs = scope.programs();
-            // The last one first, as some kernels refuse it.
-            for name in programs.iter_mut().rev() {
-                *name = load_for_kernel(&mut ebpf, name, types)?;
-            }
+            let programs = load_scope(&mut ebpf, scope, types)?;
             let mut attached = Vec::new();
             // Nothing is told before there is a target: attached at once, as only that shows whether the kernel has it.
             let capabilities = if scope == Scope::Filters {
@@ -179,9 +177,9 @@ impl Tracer {
             scope,
             programs,
             ring: RingBuf::try_from(map(&mut ebpf, "ring")?).map_err(step("open the map ring"))?,
-            namespaces: HashMap::try_from(map(&mut ebpf, "namespaces")?)
+            namespaces: KernelMap::try_from(map(&mut ebpf, "namespaces")?)
                 .map_err(step("open the map namespaces"))?,
-            cgroups: HashMap::try_from(map(&mut ebpf, "cgroups")?).map_err(step("open the map cgroups"))?,
+            cgroups: KernelMap::try_from(map(&mut ebpf, "cgroups")?).map_err(step("open the map cgroups"))?,
             targets: Array::try_from(map(&mut ebpf, "targets")?).map_err(step("open the map targets"))?,
             settings,
             values,
@@ -351,24 +349,46 @@ fn no_program(name: &str) -> TracerError {
 }
 
 fn load(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), ProgramError> {
-    match ebpf.program_mut(name) {
-        Some(Program::RawTracePoint(program)) => program.load(),
-        Some(Program::BtfTracePoint(program)) => program.load(place(name), types),
-        Some(Program::FExit(program)) => program.load(place(name), types),
+    let program = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?;
+    load_program(program, name, types)
+}
+
+fn load_program(program: &mut Program, name: &str, types: &Btf) -> Result<(), ProgramError> {
+    match program {
+        Program::RawTracePoint(program) => program.load(),
+        Program::BtfTracePoint(program) => program.load(place(name), types),
+        Program::FExit(program) => program.load(place(name), types),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
 
-/// Loads a program, or the one that has its place where the kernel has no such function. Returns which.
-fn load_for_kernel(ebpf: &mut Ebpf, name: &'static str, types: &Btf) -> Result<&'static str, TracerError> {
-    let (name, loaded) = match load(ebpf, name, types) {
-        Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) if name == "refused" => {
-            ("not_permitted", load(ebpf, "not_permitted", types))
+/// Loads the programs of a scope at the same time: the verifier of a privileged program takes no lock. Returns their names: where
+/// the kernel has not the function behind which one stands, that of the program which has its place.
+fn load_scope(ebpf: &mut Ebpf, scope: Scope, types: &Btf) -> Result<Vec<&'static str>, TracerError> {
+    let mut names = scope.programs();
+    let mut results: HashMap<&str, Result<(), ProgramError>> = std::thread::scope(|threads| {
+        let mut loading = Vec::new();
+        for (name, program) in ebpf.programs_mut() {
+            if let Some(&name) = names.iter().find(|wanted| **wanted == name) {
+                loading.push((name, threads.spawn(move || load_program(program, name, types))));
+            }
         }
-        loaded => (name, loaded),
-    };
-    loaded.map_err(step(format!("load {name} (of {})", place(name))))?;
-    Ok(name)
+        let finished = |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        loading.into_iter().map(|(name, thread)| (name, finished(thread))).collect()
+    });
+    // The last one first: it is what kernels refuse.
+    for name in names.iter_mut().rev() {
+        let mut result = results.remove(name).unwrap_or(Err(ProgramError::UnexpectedProgramType));
+        let unknown = matches!(result, Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })));
+        if *name == "refused" && unknown {
+            *name = "not_permitted";
+            result = load(ebpf, name, types);
+        }
+        result.map_err(step(format!("load {name} (of {})", place(name))))?;
+    }
+    Ok(names)
 }
 
 fn attach(ebpf: &mut Ebpf, name: &str) -> Result<(), TracerError> {

@@ -153,9 +153,10 @@ pub(super) fn claims(bin: &Path) -> Result<Vec<Claim>> {
     Ok(claims)
 }
 
-/// From the start of `plim trace` to the first line of its report, in a container that is refused calls all the time.
+/// From the start of `plim trace` to the first line of its report, in a container that is refused a call each millisecond and
+/// else does nothing.
 fn first_event(bin: &Path) -> Result<f64> {
-    let mut witness = Witness::contained(bin, &[], &["flood", CALL, "1", "20000", "100000"])?;
+    let mut witness = Witness::contained(bin, &[], &["flood", CALL, "1", "20000", "1000"])?;
     let target = format!("plim:{}", witness.name);
     std::io::Write::write_all(&mut witness.to, b"go\n")?;
     let mut best = f64::MAX;

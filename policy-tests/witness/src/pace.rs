@@ -99,6 +99,7 @@ const BATCH: u64 = 256;
 
 fn storm(call: i64, start: Instant, span: Duration, rate: u32) -> (u64, u64) {
     let (mut refused, mut other) = (0, 0);
+    let batch = if rate == 0 { BATCH } else { u64::from(rate / 1000).clamp(1, BATCH) };
     loop {
         let elapsed = start.elapsed();
         if elapsed >= span {
@@ -106,10 +107,14 @@ fn storm(call: i64, start: Instant, span: Duration, rate: u32) -> (u64, u64) {
         }
         let due = elapsed.as_nanos() * u128::from(rate) / 1_000_000_000;
         if rate > 0 && u128::from(refused + other) > due {
+            // A slow one leaves the processor to others.
+            if batch == 1 {
+                std::thread::sleep(Duration::from_micros(100));
+            }
             std::hint::spin_loop();
             continue;
         }
-        for _ in 0..BATCH {
+        for _ in 0..batch {
             match sys::native(call, [0; 6]) {
                 Err(libc::EPERM) => refused += 1,
                 _ => other += 1,

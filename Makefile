@@ -75,6 +75,9 @@ kernels: ## run the end-to-end suite on each kernel that users have (ONLY='5.10 
 	@$(MAKE) release
 	@policy-tests/kernels/run.sh $(if $(REFRESH),--refresh) --launcher both --programs "$$(realpath "$$($(MAKE) -s where)")" \
 		--limits "$$($(MAKE) -s limits-tests)" $(ONLY)
+	@# Where the tracer runs: from Linux 5.15 on.
+	@policy-tests/kernels/run.sh --security selinux --filter trace/selinux --programs "$$(realpath "$$($(MAKE) -s where)")" \
+		$(filter-out 5.10,$(or $(ONLY),6.1 6.12 newest))
 
 install: ## install tools, man pages and shell completions below PREFIX (/usr/local; DESTDIR is honoured)
 	@test -x $(RELEASE)/plim || $(MAKE) release

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Runs the end-to-end suite on kernels that users have: run.sh [--refresh] [--smoke | --bench] [--launcher plim|runc|both]
-#   [--filter TESTS] --programs DIRECTORY [--limits FILE] [SERIES…]      (default: every series of kernels.tsv)
+#   [--filter TESTS] [--security MODULE] --programs DIRECTORY [--limits FILE] [SERIES…]      (default: every series of kernels.tsv)
 #
 # --limits names the runtime's own test program (make limits-tests prints it): its live cgroup tests run there too, on
 # pure v2. With runc on this machine, --launcher both runs the suite under it as well. --filter takes what plim-suite's does.
+# --security boots with that security module instead of AppArmor: a kernel has one of those that label everything.
 #
 # Prints a table, promise by kernel, then what failed and what was skipped, then the total `N passed, N failed,
 # N skipped`. Status 1 when a promise did not hold on a kernel; 2 when a kernel could not be had or booted at all;
@@ -22,6 +23,7 @@ while [ $# -gt 0 ]; do
 	--bench) job=bench ;;
 	--launcher) launcher=${2:?--launcher needs a value} && shift ;;
 	--filter) filter=${2:?--filter needs tests} && shift ;;
+	--security) export PLIM_VM_APPEND="security=${2:?--security needs a module}" && shift ;;
 	--limits) limits=${2:?--limits needs a file} && shift ;;
 	--programs) programs=${2:?--programs needs a directory} && shift ;;
 	-*) die "unknown option $1" ;;
@@ -70,7 +72,7 @@ if [ "$job" != smoke ]; then
 	if [ -e "$here/../expect/vm" ]; then extra+=("$here/../expect/vm=/expect"); fi
 fi
 # Programs of this machine that the suite uses, with their libraries.
-for name in runc tcpdump apparmor_parser; do
+for name in runc tcpdump apparmor_parser secilc; do
 	program=$(PATH=$PATH:/usr/sbin:/sbin command -v "$name" || true)
 	if [ -n "$program" ]; then extra+=("$program=/usr/bin/$name"); fi
 done

@@ -145,6 +145,7 @@ kernel() {
 	limits=$(make -s limits-tests)
 	if programs && [ -n "$limits" ]; then
 		suite kernel policy-tests/kernels/run.sh --programs "$bin" --limits "$limits" 6.1
+		suite selinux policy-tests/kernels/run.sh --programs "$bin" --security selinux --filter trace/selinux 6.1
 	else count 0 1 0; fi
 }
 

@@ -38,6 +38,8 @@ pub enum Need {
     Landlock,
     /// AppArmor, built and switched on.
     AppArmor,
+    /// SELinux, switched on and without a policy: one of the test's own is loaded, which no machine with another should see.
+    SelinuxWithoutPolicy,
     /// A kernel where `plim trace --light` can be attached.
     LightTrace,
 }
@@ -84,6 +86,13 @@ impl Need {
             Need::AppArmor => {
                 let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
                 unless(enabled.is_ok_and(|text| text.trim() == "Y"), "AppArmor".to_owned())
+            }
+            Need::SelinuxWithoutPolicy => {
+                let active = Path::new("/sys/fs/selinux/load").exists();
+                // The initial context, before any policy is there.
+                let own = std::fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+                let met = active && own.trim_end_matches(['\0', '\n', ' ']) == "kernel";
+                unless(met, "SELinux without a policy".to_owned())
             }
             Need::LightTrace => light_trace(ctx),
             Need::Processors(count) => {

@@ -91,7 +91,7 @@ pub(crate) fn clone_mount(at: BorrowedFd<'_>, recursive: bool) -> nix::Result<Ow
     own_result(unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), c"".as_ptr(), flags) })
 }
 
-/// The same of a path of the host's that nobody but root can change.
+/// The same of a path, for file systems in which nobody can put a symlink (cgroupfs).
 pub(crate) fn clone_mount_at(path: &Path) -> nix::Result<OwnedFd> {
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
     path.with_nix_path(|path| {

@@ -56,6 +56,7 @@ enum module {
 	MODULE_NONE = 0,
 	MODULE_LANDLOCK = 1,
 	MODULE_APPARMOR = 2,
+	MODULE_SELINUX = 3,
 };
 
 /* One capability that was asked for and not held. */

@@ -15,8 +15,8 @@
  * not seen. Where somebody else decides (a tracer, a supervisor) every exit is looked at.
  *
  * Attached in this order: cap_capable, signals, deaths, execs, sys_enter, sys_exit; detached in the opposite one.
- * Without the last two and without cap_capable, `refused` (or `not_permitted`) tells what filters refuse and nothing else: calls of processes
- * that have no filter cost nothing then.
+ * Without the last two and without cap_capable, `refused` (or `not_permitted`) tells what filters refuse and nothing else:
+ * calls of processes that have no filter cost nothing then.
  */
 #include "call.h"
 #include "capability.h"

@@ -127,8 +127,8 @@ const TEXTS: usize = 3;
 const TEXT: usize = 256;
 const ASKED: usize = 4;
 
-/// `enum module`, from 1 on. The programs behind its functions begin with a module's name.
-pub const MODULES: [&str; 2] = ["landlock", "apparmor"];
+/// `enum module`, from 1 on. The programs behind its functions and tracepoints begin with a module's name.
+pub const MODULES: [&str; 3] = ["landlock", "apparmor", "selinux"];
 
 /// Reads the fields one after the other.
 struct Fields<'a>(&'a [u8]);

@@ -60,8 +60,8 @@ struct Args {
     summary: bool,
     /// Only refusals of these kinds: seccomp, capability, lsm, permission, namespace, limit, unknown
     ///
-    /// lsm is what Landlock and AppArmor refuse, where the kernel allows fexit programs behind them. What other security modules refuse
-    /// cannot be seen: it is unknown, with the names of those that may have refused.
+    /// lsm is what Landlock and AppArmor refuse, where the kernel allows fexit programs behind them, and what SELinux refuses and
+    /// logs. What other security modules refuse cannot be seen: it is unknown, with the names of those that may have refused.
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = options::kind)]
     cause: Vec<Kind>,
     /// Only what seccomp filters refuse, at no cost to processes that have none

@@ -1,11 +1,11 @@
-//! Programs behind functions of security modules (`bpf/module.h`): which of them there are here.
+//! Programs behind functions and tracepoints of security modules (`bpf/module.h`): which of them there are here.
 
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
 
 use crate::event::MODULES;
 
-/// The function of a security module behind which a program stands.
+/// The function or tracepoint of a security module behind which a program stands.
 pub(crate) fn function(name: &str) -> Option<&str> {
     MODULES.iter().find_map(|module| name.strip_prefix(module)?.strip_prefix('_'))
 }
@@ -18,11 +18,13 @@ pub(crate) fn load(ebpf: &mut Ebpf, modules: &[String], types: &Btf) -> Vec<Stri
         ebpf.programs().map(|(name, _)| name).filter(|name| active(name)).map(str::to_owned).collect();
     let mut loaded = Vec::new();
     for name in names {
-        let (Some(function), Some(Program::FExit(program))) = (function(&name), ebpf.program_mut(&name))
-        else {
-            continue;
+        let Some(function) = function(&name) else { continue };
+        let result = match ebpf.program_mut(&name) {
+            Some(Program::FExit(program)) => program.load(function, types),
+            Some(Program::RawTracePoint(program)) => program.load(),
+            _ => continue,
         };
-        match program.load(function, types) {
+        match result {
             Ok(()) => loaded.push(name),
             Err(ProgramError::LoadError { io_error, .. })
                 if io_error.raw_os_error() == Some(nix::libc::EPERM) =>

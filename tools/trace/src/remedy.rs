@@ -64,6 +64,13 @@ fn module(words: &mut Words, facts: &Facts<'_>) {
                 "securityContext.appArmorProfile: {type: Localhost, localhostProfile: PROFILE}",
             );
         }
+        Some("selinux") => {
+            words.put(
+                "summary",
+                "allow it in the SELinux policy (audit2allow), or give the container another type",
+            );
+            words.engines("--security-opt label=type:TYPE", "securityContext.seLinuxOptions: {type: TYPE}");
+        }
         // No engine sets it up.
         Some("landlock") => {
             words.put("summary", "the process, or one that started it, has confined itself with Landlock");
@@ -295,7 +302,11 @@ mod tests {
             assert!(map.contains_key("summary"));
         }
         assert!(of(&cause(Kind::Unknown, None, "x"), &root).is_empty());
-        for (module, docker) in [("landlock", "-"), ("apparmor", "--security-opt apparmor=PROFILE")] {
+        for (module, docker) in [
+            ("landlock", "-"),
+            ("apparmor", "--security-opt apparmor=PROFILE"),
+            ("selinux", "--security-opt label=type:TYPE"),
+        ] {
             let map = of(&cause(Kind::Lsm, None, "x"), &Facts { module: Some(module), ..root });
             assert_eq!(words(&map, "docker"), docker);
             assert!(map.contains_key("summary"));

@@ -187,17 +187,21 @@ fn groups(pid: i32) -> Option<Vec<u32>> {
     status::parse(&text).ok().map(|status| status.groups)
 }
 
-/// Whether a process has as many descriptors as RLIMIT_NOFILE lets it have; `None` when it is gone.
-/// The AppArmor profile that a process is under, without its mode; `None` when the process is gone. `attr/apparmor` is there from
-/// Linux 5.8 (before it `attr/current` is whichever module came first).
-pub(crate) fn apparmor_profile(pid: i32) -> Option<String> {
-    let files = ["attr/apparmor/current", "attr/current"];
+/// The AppArmor profile that a process is under, without its mode, or its SELinux context; `None` when it is gone, and of modules
+/// that have no labels. `attr/apparmor` is there from Linux 5.8 (before it `attr/current` is whichever module came first).
+pub(crate) fn security_label(pid: i32, module: &str) -> Option<String> {
+    let files: &[&str] = match module {
+        "apparmor" => &["attr/apparmor/current", "attr/current"],
+        "selinux" => &["attr/current"],
+        _ => return None,
+    };
     let text = files.iter().find_map(|file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok())?;
-    let profile = text.trim_end_matches(['\0', '\n']);
-    let profile = profile.rsplit_once(" (").map_or(profile, |(name, _mode)| name);
-    Some(plim_model::text::escape(profile))
+    let label = text.trim_end_matches(['\0', '\n', ' ']);
+    let label = label.rsplit_once(" (").map_or(label, |(name, _mode)| name);
+    Some(plim_model::text::escape(label))
 }
 
+/// Whether a process has as many descriptors as RLIMIT_NOFILE lets it have; `None` when it is gone.
 pub(crate) fn descriptors_used_up(pid: i32) -> Option<bool> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let limit = limits::parse(&text).ok()?.get("RLIMIT_NOFILE")?.soft.value()?;

@@ -224,9 +224,8 @@ impl Watch {
         let owner = file.as_ref().and_then(|file| target.owner(event, file));
         let descriptors_used_up =
             if event.ret == -24 { target::descriptors_used_up(event.pid) } else { None };
-        let apparmor_profile =
-            if event.module == Some("apparmor") { target::apparmor_profile(event.pid) } else { None };
-        let own = file.is_some() || descriptors_used_up.is_some() || apparmor_profile.is_some();
+        let security_label = event.module.and_then(|module| target::security_label(event.pid, module));
+        let own = file.is_some() || descriptors_used_up.is_some() || security_label.is_some();
         let (container, engine) = (target.container.clone(), target.engine.clone());
         let seccomp = target.seccomp.clone();
         let filters = if event.has(flag::ENTERED) { None } else { target.filters(event) };
@@ -236,7 +235,7 @@ impl Watch {
             root_uid,
             file: file.as_ref(),
             silent_modules: &self.silent_modules,
-            apparmor_profile: apparmor_profile.as_deref(),
+            security_label: security_label.as_deref(),
             descriptors_used_up,
             // Asked of the kernel only where the answer matters.
             skipped_runs: filters.is_none()

@@ -151,6 +151,13 @@ pub const SUITE: Suite = Suite {
             modules::apparmor,
         ),
         test(
+            "selinux",
+            "what an SELinux policy refuses, files and capabilities, is told as lsm, with the context",
+            traced!(Need::Built("plim-run"), Need::SelinuxWithoutPolicy, Need::Program("secilc")),
+            &[W::TraceForgets, W::TraceBlames],
+            modules::selinux,
+        ),
+        test(
             "docker",
             "the same table in Docker's own containers gives the same reasons",
             traced!(

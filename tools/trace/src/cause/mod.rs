@@ -105,8 +105,8 @@ pub struct Known<'a> {
     pub file: Option<&'a FileFacts>,
     /// Security modules that refuse without a trace here (`apparmor`, `selinux`, …).
     pub silent_modules: &'a [String],
-    /// The AppArmor profile that the process is under, where AppArmor refused.
-    pub apparmor_profile: Option<&'a str>,
+    /// The AppArmor profile or SELinux context of the process, where that module refused.
+    pub security_label: Option<&'a str>,
     /// The kernel skipped runs of the programs: any enter may be missing.
     pub skipped_runs: bool,
     /// The process has as many descriptors as it may; `None` when it is gone.
@@ -155,7 +155,8 @@ fn entered(event: &Event, known: &Known<'_>) -> Option<Cause> {
         // EPERM, EACCES
         1 | 13 => {
             if let Some(module) = event.module {
-                let by = known.apparmor_profile.map(|profile| format!(" by the profile {profile}"));
+                let what = if module == "selinux" { "to the context" } else { "by the profile" };
+                let by = known.security_label.map(|label| format!(" {what} {label}"));
                 return Some(Cause::new(Kind::Lsm, format!("{module} refused it{}", by.unwrap_or_default())));
             }
             let asked = capability::relevant(event, name);

@@ -225,11 +225,13 @@ fn as_the_owner_of_a_sysctl_one_may_no_more_than_the_owner() {
 fn a_module_that_was_seen_to_refuse_is_named() {
     let refused = with(event("openat"), |event| event.module = Some("landlock"));
     assert_eq!(told(&refused, &seen()), Some((Kind::Lsm, None)));
-    let refused = with(event("openat"), |event| event.module = Some("apparmor"));
-    for (profile, words) in
-        [(Some("web"), "apparmor refused it by the profile web"), (None, "apparmor refused it")]
-    {
-        let cause = judge(&refused, &Known { apparmor_profile: profile, ..seen() }).expect("a refusal");
+    for (module, label, words) in [
+        ("apparmor", Some("web"), "apparmor refused it by the profile web"),
+        ("apparmor", None, "apparmor refused it"),
+        ("selinux", Some("u:r:t:s0"), "selinux refused it to the context u:r:t:s0"),
+    ] {
+        let refused = with(event("openat"), |event| event.module = Some(module));
+        let cause = judge(&refused, &Known { security_label: label, ..seen() }).expect("a refusal");
         assert_eq!((cause.kind, cause.detail.as_deref()), (Kind::Lsm, Some(words)));
     }
 }

@@ -1,6 +1,6 @@
 //! What modes, owners, lists, mounts and devices refuse.
 
-use super::{Group, PLAIN, UNCONFINED, bound, fine, lacks};
+use super::{Group, PLAIN, UNCONFINED, bound, fine, lacks, seccomp};
 
 /// A user and the files of root.
 pub(in super::super) const USER: Group = Group {
@@ -108,6 +108,24 @@ pub(in super::super) const APPARMOR_UNSEEN: Group = Group {
     )],
     ..PLAIN
 };
+
+/// Under the policy of modules.rs.
+pub(in super::super) const SELINUX: Group = Group {
+    name: "SELinux",
+    options: &["--cap-add", "SYS_TIME"],
+    rows: &[
+        fine("open /proc/uptime"),
+        ("slowly open /proc/version", by_selinux("openat", "EACCES")),
+        ("slowly syscall 227 0 m:16", by_selinux("clock_settime", "EPERM")),
+        ("as 1000 open /proc/kmsg", Some(["openat", "EACCES", "permission", "/proc/kmsg 0400"])),
+        bound("as 1000 create /x y", "openat", "CAP_DAC_OVERRIDE / 0755"),
+        seccomp("syscall 169 1", "reboot"),
+    ],
+    ..PLAIN
+};
+const fn by_selinux(name: &'static str, errno: &'static str) -> Option<[&'static str; 4]> {
+    Some([name, errno, "lsm", "selinux plim_u:plim_r:plim_t"])
+}
 
 /// A read-only root.
 pub(in super::super) const READ_ONLY: Group = Group {

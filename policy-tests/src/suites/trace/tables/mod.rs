@@ -6,7 +6,9 @@ mod filters;
 mod limits;
 
 pub(super) use capabilities::{CAPABILITIES, NESTED, NEW_PRIVS, NO_NEW_PRIVS, OWNERS};
-pub(super) use files::{APPARMOR, APPARMOR_UNSEEN, FILES, LANDLOCK, LANDLOCK_UNSEEN, READ_ONLY, USER};
+pub(super) use files::{
+    APPARMOR, APPARMOR_UNSEEN, FILES, LANDLOCK, LANDLOCK_UNSEEN, READ_ONLY, SELINUX, USER,
+};
 pub(super) use filters::{ACTIONS, FILTERS, GATE, OWN_FILTERS};
 pub(super) use limits::LIMITS;
 use serde_json::Value;

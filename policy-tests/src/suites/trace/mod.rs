@@ -339,7 +339,8 @@ fn shape(denial: &Value) -> Result<()> {
 fn under_plim(ctx: &Ctx, group: &Group) -> Result<()> {
     let rows = [group.rows, group.newer].concat();
     let (outcome, denials) = trace(ctx, group, &words(&rows))?;
-    compare(ctx, &rows, &outcome, denials).with_context(|| group.name)
+    compare(ctx, &rows, &outcome, denials)
+        .with_context(|| format!("{}; it said: {}", group.name, outcome.stderr))
 }
 
 /// Every denial that `plim run --trace` tells of one container.

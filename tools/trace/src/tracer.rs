@@ -1,19 +1,18 @@
 //! The programs in the kernel: loaded, told what to look at, attached and detached in the order that keeps them exact.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd};
-use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap as KernelMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{Program, ProgramError, ProgramFd};
-use aya::{Btf, BtfError, Ebpf};
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::{Program, ProgramFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plim_model::Capability;
 use plim_model::parse::status;
 use plim_observe::bpf::{self, LoadError};
 
 pub use crate::error::{TracerError, step};
+use crate::programs::{attach, load, load_scope};
 use crate::{modules, strings};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trace.o"));
@@ -65,7 +64,7 @@ pub enum Scope {
 impl Scope {
     /// The programs, in the order in which they are attached: what ends a call last, so that no end is seen whose
     /// beginning, capabilities or signal were not.
-    fn programs(self) -> Vec<&'static str> {
+    pub(crate) fn programs(self) -> Vec<&'static str> {
         match self {
             Scope::Everything => vec!["signal_generate", "ended", "executed", "sys_enter", "sys_exit"],
             Scope::Filters => vec!["signal_generate", "ended", "executed", "refused"],
@@ -80,8 +79,8 @@ pub struct Tracer {
     programs: Vec<&'static str>,
     attached: Vec<String>,
     ring: RingBuf<MapData>,
-    namespaces: KernelMap<MapData, u32, u32>,
-    cgroups: KernelMap<MapData, u64, u32>,
+    namespaces: HashMap<MapData, u32, u32>,
+    cgroups: HashMap<MapData, u64, u32>,
     targets: Array<MapData, [u32; 2]>,
     settings: Array<MapData, [u64; SETTINGS]>,
     values: [u64; SETTINGS],
@@ -177,9 +176,9 @@ impl Tracer {
             scope,
             programs,
             ring: RingBuf::try_from(map(&mut ebpf, "ring")?).map_err(step("open the map ring"))?,
-            namespaces: KernelMap::try_from(map(&mut ebpf, "namespaces")?)
+            namespaces: HashMap::try_from(map(&mut ebpf, "namespaces")?)
                 .map_err(step("open the map namespaces"))?,
-            cgroups: KernelMap::try_from(map(&mut ebpf, "cgroups")?).map_err(step("open the map cgroups"))?,
+            cgroups: HashMap::try_from(map(&mut ebpf, "cgroups")?).map_err(step("open the map cgroups"))?,
             targets: Array::try_from(map(&mut ebpf, "targets")?).map_err(step("open the map targets"))?,
             settings,
             values,
@@ -330,75 +329,6 @@ pub fn may_trace() -> Result<(), TracerError> {
     let link = std::fs::read_link("/proc/self/ns/pid").map_err(step("readlink /proc/self/ns/pid"))?;
     let link = link.to_string_lossy().into_owned();
     if link == format!("pid:[{FIRST_PID_NAMESPACE}]") { Ok(()) } else { Err(TracerError::PidNamespace(link)) }
-}
-
-/// Where a program is attached.
-fn place(name: &str) -> &str {
-    match name {
-        "ended" => "sched_process_exit",
-        "executed" => "sched_process_exec",
-        "refused" => "__secure_computing",
-        "not_permitted" => "__seccomp_permit_syscall",
-        "capable" | "capable_exit" => "cap_capable",
-        other => modules::function(other).unwrap_or(other),
-    }
-}
-
-fn no_program(name: &str) -> TracerError {
-    TracerError::Kernel(format!("the object has no program {name}"))
-}
-
-fn load(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), ProgramError> {
-    let program = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?;
-    load_program(program, name, types)
-}
-
-fn load_program(program: &mut Program, name: &str, types: &Btf) -> Result<(), ProgramError> {
-    match program {
-        Program::RawTracePoint(program) => program.load(),
-        Program::BtfTracePoint(program) => program.load(place(name), types),
-        Program::FExit(program) => program.load(place(name), types),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-}
-
-/// Loads the programs of a scope at the same time: the verifier of a privileged program takes no lock. Returns their names: where
-/// the kernel has not the function behind which one stands, that of the program which has its place.
-fn load_scope(ebpf: &mut Ebpf, scope: Scope, types: &Btf) -> Result<Vec<&'static str>, TracerError> {
-    let mut names = scope.programs();
-    let mut results: HashMap<&str, Result<(), ProgramError>> = std::thread::scope(|threads| {
-        let mut loading = Vec::new();
-        for (name, program) in ebpf.programs_mut() {
-            if let Some(&name) = names.iter().find(|wanted| **wanted == name) {
-                loading.push((name, threads.spawn(move || load_program(program, name, types))));
-            }
-        }
-        let finished = |thread: ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        loading.into_iter().map(|(name, thread)| (name, finished(thread))).collect()
-    });
-    // The last one first: it is what kernels refuse.
-    for name in names.iter_mut().rev() {
-        let mut result = results.remove(name).unwrap_or(Err(ProgramError::UnexpectedProgramType));
-        let unknown = matches!(result, Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })));
-        if *name == "refused" && unknown {
-            *name = "not_permitted";
-            result = load(ebpf, name, types);
-        }
-        result.map_err(step(format!("load {name} (of {})", place(name))))?;
-    }
-    Ok(names)
-}
-
-fn attach(ebpf: &mut Ebpf, name: &str) -> Result<(), TracerError> {
-    let attached = match ebpf.program_mut(name) {
-        Some(Program::RawTracePoint(program)) => program.attach(place(name)).map(drop),
-        Some(Program::BtfTracePoint(program)) => program.attach().map(drop),
-        Some(Program::FExit(program)) => program.attach().map(drop),
-        _ => return Err(no_program(name)),
-    };
-    attached.map_err(step(format!("attach {name} (to {})", place(name))))
 }
 
 #[cfg(test)]

@@ -70,6 +70,8 @@ fn options_have_their_effect_inside() {
         (&["--security-opt", "seccomp=unconfined"], "grep Seccomp: /proc/self/status", "Seccomp:\t0"),
         (&[], "grep -h Seccomp: /proc/self/status", "Seccomp:\t2"),
         (&["--ulimit", "nofile=64:128"], "ulimit -Sn; ulimit -Hn", "64\n128"),
+        // As few as the launcher itself could not make a container with: they hold for the command alone.
+        (&["--ulimit", "nofile=4:4"], "ulimit -Sn; ulimit -Hn", "4\n4"),
         (&["--oom-score-adj", "500"], "cat /proc/self/oom_score_adj", "500"),
         (&["--sysctl", "net.ipv4.ip_default_ttl=33"], "cat /proc/sys/net/ipv4/ip_default_ttl", "33"),
         (&["--entrypoint", "echo"], "x", "sh -c x"),

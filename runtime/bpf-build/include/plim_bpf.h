@@ -63,6 +63,7 @@ static long (*bpf_probe_read_kernel)(void *to, __u32 size, const void *from) = (
 static long (*bpf_probe_read_user_str)(void *to, __u32 size, const void *from) = (void *)114;
 static long (*bpf_probe_read_kernel_str)(void *to, __u32 size, const void *from) = (void *)115;
 static long (*bpf_get_current_comm)(void *to, __u32 size) = (void *)16;
+static __u64 (*bpf_get_current_task)(void) = (void *)35;
 static __u64 (*bpf_ktime_get_boot_ns)(void) = (void *)125;
 static long (*bpf_seq_write)(void *seq, const void *data, __u32 size) = (void *)127;
 static long (*bpf_ringbuf_output)(void *ring, void *data, __u64 size, __u64 flags) = (void *)130;

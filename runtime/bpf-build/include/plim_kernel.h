@@ -120,6 +120,26 @@ struct pt_regs {
 };
 PLIM_KERNEL_TYPES_END
 
+/* What perf's probes of tracepoints hand out: the fields of events/SYSTEM/NAME/format in tracefs, behind those of every event. */
+struct perf_sys_enter {
+	__u64 common;
+	__s64 id;
+	__u64 args[6];
+};
+struct perf_sys_exit {
+	__u64 common;
+	__s64 id;
+	__s64 ret;
+};
+struct perf_cap_capable {
+	__u64 common;
+	__u64 cred;
+	__u64 target_ns;
+	__u64 capable_ns;
+	__s32 cap;
+	__s32 ret;
+};
+
 /*
  * A field that is seldom needed. For each pointer that a program itself loads out of a task the verifier of Linux 6.18 searches
  * all types of the kernel some three times, some ms each: a program with a dozen of them takes long to load.

@@ -5,6 +5,8 @@
  *
  * sys_enter fires behind seccomp, so a call that is counted was made. Calls are counted in the kernel: what a container does
  * a million times costs one entry.
+ *
+ * Each program at a tracepoint is there twice, as in `plim trace`: NAME_perf is not skipped where the kernel preempts the other one.
  */
 #include "files.h"
 #include "sockets.h"
@@ -127,10 +129,8 @@ static __always_inline __u64 argument(struct pt_regs *regs, __u32 flags, __u32 i
 	return regs->r9;
 }
 
-SEC("tp_btf/sys_enter")
-int sys_enter(__u64 *ctx)
+static __always_inline int enter(struct pt_regs *regs, __u32 number)
 {
-	struct pt_regs *regs = (struct pt_regs *)ctx[0];
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct telling *tells;
 	struct call call = {};
@@ -138,7 +138,7 @@ int sys_enter(__u64 *ctx)
 
 	if (!seen(task, &call.flags))
 		return 0;
-	call.number = (__u32)ctx[1];
+	call.number = number;
 	row = row_of(call.number, call.flags);
 	tells = bpf_map_lookup_elem(&telling, &row);
 	if (tells && tells->places[0]) {
@@ -150,7 +150,19 @@ int sys_enter(__u64 *ctx)
 	return 0;
 }
 
-static __always_inline void capability(const struct cred *cred, struct user_namespace *user_ns, int number, bool granted)
+SEC("tp_btf/sys_enter")
+int sys_enter(__u64 *ctx)
+{
+	return enter((struct pt_regs *)ctx[0], (__u32)ctx[1]);
+}
+
+SEC("tp/raw_syscalls/sys_enter")
+int sys_enter_perf(struct perf_sys_enter *entry)
+{
+	return enter((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()), (__u32)entry->id);
+}
+
+static __always_inline void capability(const struct cred *cred, __u32 user_namespace, int number, bool granted)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct asked asked = {};
@@ -159,7 +171,7 @@ static __always_inline void capability(const struct cred *cred, struct user_name
 		return;
 	asked.number = (__s32)((struct pt_regs *)bpf_task_pt_regs(task))->orig_ax;
 	asked.flags |= (granted ? SEEN_GRANTED : 0) | (cred == task->real_cred ? SEEN_AS_ITSELF : 0);
-	asked.user_namespace = user_ns->ns.inum;
+	asked.user_namespace = user_namespace;
 	asked.capability = number;
 	count(&capabilities, &asked);
 }
@@ -168,7 +180,17 @@ static __always_inline void capability(const struct cred *cred, struct user_name
 SEC("tp_btf/cap_capable")
 int capable(__u64 *ctx)
 {
-	capability((const struct cred *)ctx[0], (struct user_namespace *)ctx[1], (int)ctx[3], (int)ctx[4] == 0);
+	capability((const struct cred *)ctx[0], ((struct user_namespace *)ctx[1])->ns.inum, (int)ctx[3], (int)ctx[4] == 0);
+	return 0;
+}
+
+SEC("tp/capability/cap_capable")
+int capable_perf(struct perf_cap_capable *entry)
+{
+	__u32 user_namespace = 0;
+
+	READ(user_namespace, ((struct user_namespace *)entry->target_ns)->ns.inum);
+	capability((const struct cred *)entry->cred, user_namespace, entry->cap, entry->ret == 0);
 	return 0;
 }
 
@@ -176,19 +198,17 @@ int capable(__u64 *ctx)
 SEC("fexit/cap_capable")
 int capable_exit(__u64 *ctx)
 {
-	capability((const struct cred *)ctx[0], (struct user_namespace *)ctx[1], (int)ctx[2], (int)ctx[4] == 0);
+	capability((const struct cred *)ctx[0], ((struct user_namespace *)ctx[1])->ns.inum, (int)ctx[2], (int)ctx[4] == 0);
 	return 0;
 }
 
-SEC("tp_btf/sys_exit")
-int sys_exit(__u64 *ctx)
+static __always_inline int leave(struct pt_regs *regs, __s64 ret)
 {
-	struct pt_regs *regs = (struct pt_regs *)ctx[0];
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 flags, number, row;
 	struct change *change;
 
-	if ((__s64)ctx[1] < 0 || !seen(task, &flags) || flags & SEEN_RUNTIME)
+	if (ret < 0 || !seen(task, &flags) || flags & SEEN_RUNTIME)
 		return 0;
 	number = (__u32)regs->orig_ax;
 	row = row_of(number, flags);
@@ -197,7 +217,7 @@ int sys_exit(__u64 *ctx)
 		return 0;
 	switch (change->what) {
 	case WHAT_OPEN:
-		opened(task, WHAT_OPEN, flags, number, (__u32)ctx[1]);
+		opened(task, WHAT_OPEN, flags, number, (__u32)ret);
 		break;
 	case WHAT_FD:
 		opened(task, WHAT_FD, flags, number, (__u32)argument(regs, flags, change->path - 1));
@@ -217,9 +237,20 @@ int sys_exit(__u64 *ctx)
 	return 0;
 }
 
+SEC("tp_btf/sys_exit")
+int sys_exit(__u64 *ctx)
+{
+	return leave((struct pt_regs *)ctx[0], (__s64)ctx[1]);
+}
+
+SEC("tp/raw_syscalls/sys_exit")
+int sys_exit_perf(struct perf_sys_exit *entry)
+{
+	return leave((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()), entry->ret);
+}
+
 /* A program that gives its caller more than it had: no_new_privs would take that away. */
-SEC("tp_btf/sched_process_exec")
-int executed(__u64 *ctx)
+static __always_inline int execute(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	const struct cred *cred = task->cred;
@@ -236,4 +267,16 @@ int executed(__u64 *ctx)
 	if (event)
 		bpf_ringbuf_submit(event, 0);
 	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int executed(void *ctx)
+{
+	return execute();
+}
+
+SEC("tp/sched/sched_process_exec")
+int executed_perf(void *entry)
+{
+	return execute();
 }

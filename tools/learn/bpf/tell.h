@@ -26,7 +26,7 @@ static __always_inline void missed(__u32 where)
 	__u64 *count = bpf_map_lookup_elem(&lost, &where);
 
 	if (count)
-		(*count)++;
+		__sync_fetch_and_add(count, 1);
 }
 
 static __always_inline struct event *begin(struct task_struct *task, __u32 what, __u32 flags, __u32 number)

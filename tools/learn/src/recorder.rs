@@ -1,10 +1,10 @@
 //! The programs in the kernel: loaded for one container, attached, and read when it has done its work.
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, FExit, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use plim_seccomp::{Arch, arguments, syscalls, telling};
-use plim_trace::tracer::{self, TracerError, step};
+use plim_trace::programs::{self, Probes};
+use plim_trace::tracer::{TracerError, step};
 
 use crate::changes;
 use crate::event::Event;
@@ -14,8 +14,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/re
 /// Where i386's rows begin in the maps `telling` and `changes`.
 const ROWS: u32 = 1024;
 /// In the order of attaching: the calls come last.
-const TRACEPOINTS: [(&str, &str); 3] =
-    [("executed", "sched_process_exec"), ("sys_exit", "sys_exit"), ("sys_enter", "sys_enter")];
+const TRACEPOINTS: [&str; 3] = ["executed", "sys_exit", "sys_enter"];
 
 /// The programs for one container. Dropping it detaches them.
 pub(crate) struct Recorder {
@@ -25,6 +24,7 @@ pub(crate) struct Recorder {
     capabilities: HashMap<MapData, [u8; 16], u64>,
     lost: PerCpuArray<MapData, u64>,
     probe: Option<&'static str>,
+    tracepoints: [&'static str; 3],
     attached: Vec<&'static str>,
 }
 
@@ -51,6 +51,10 @@ impl Recorder {
     /// # Errors
     /// What the kernel lacks, or what the verifier said.
     pub(crate) fn load(pid_namespace: u32, level: u32) -> Result<Recorder, TracerError> {
+        Recorder::load_at(Probes::exact().unwrap_or(Probes::Raw), pid_namespace, level)
+    }
+
+    fn load_at(probes: Probes, pid_namespace: u32, level: u32) -> Result<Recorder, TracerError> {
         // Without BTF the loader would leave the offsets of the machine that compiled the programs in them.
         let btf = Btf::from_sys_fs().map_err(|error| {
             TracerError::Kernel(format!("it has no BTF (CONFIG_DEBUG_INFO_BTF): {error}"))
@@ -61,16 +65,13 @@ impl Recorder {
             .override_global("target_level", &level, true)
             .load(OBJECT)
             .map_err(step("make the maps"))?;
-        for (name, tracepoint) in TRACEPOINTS {
-            program(&mut ebpf, name)?.load(tracepoint, &btf).map_err(step(format!("load {name}")))?;
+        let tracepoints = TRACEPOINTS.map(|name| probes.program(name));
+        for name in tracepoints {
+            programs::load(&mut ebpf, name, &btf).map_err(step(format!("load {name}")))?;
         }
-        let probe = if program(&mut ebpf, "capable")?.load("cap_capable", &btf).is_ok() {
-            Some("capable")
-        } else if fexit(&mut ebpf)?.load("cap_capable", &btf).is_ok() {
-            Some("capable_exit")
-        } else {
-            None
-        };
+        let probe = [probes.program("capable"), "capable_exit"]
+            .into_iter()
+            .find(|name| programs::load(&mut ebpf, name, &btf).is_ok());
         fill(&mut ebpf)?;
         Ok(Recorder {
             ring: RingBuf::try_from(map(&mut ebpf, "ring")?).map_err(step("open the map ring"))?,
@@ -80,6 +81,7 @@ impl Recorder {
             lost: PerCpuArray::try_from(map(&mut ebpf, "lost")?).map_err(step("open the map lost"))?,
             ebpf,
             probe,
+            tracepoints,
             attached: Vec::new(),
         })
     }
@@ -94,15 +96,10 @@ impl Recorder {
     /// # Errors
     /// The kernel refuses; what was attached is detached again.
     pub(crate) fn attach(&mut self) -> Result<(), TracerError> {
-        for name in self.probe.into_iter().chain(TRACEPOINTS.map(|(name, _)| name)) {
-            let attached = if name == "capable_exit" {
-                fexit(&mut self.ebpf)?.attach().map(drop)
-            } else {
-                program(&mut self.ebpf, name)?.attach().map(drop)
-            };
-            if let Err(error) = attached {
+        for name in self.probe.into_iter().chain(self.tracepoints) {
+            if let Err(error) = programs::attach(&mut self.ebpf, name) {
                 self.detach();
-                return Err(step(format!("attach {name}"))(error));
+                return Err(error);
             }
             self.attached.push(name);
         }
@@ -112,11 +109,7 @@ impl Recorder {
     /// Detaches the programs; what they told can still be read.
     pub(crate) fn detach(&mut self) {
         while let Some(name) = self.attached.pop() {
-            match self.ebpf.program_mut(name) {
-                Some(Program::BtfTracePoint(program)) => drop(program.unload()),
-                Some(Program::FExit(program)) => drop(program.unload()),
-                _ => {}
-            }
+            programs::detach(&mut self.ebpf, name);
         }
     }
 
@@ -159,13 +152,7 @@ impl Recorder {
 
     /// How many runs of the programs the kernel skipped; while they are attached.
     pub(crate) fn skipped_runs(&self) -> u64 {
-        let programs = self.attached.iter().filter_map(|name| self.ebpf.program(name));
-        let fds = programs.filter_map(|program| match program {
-            Program::BtfTracePoint(program) => program.fd().ok(),
-            Program::FExit(program) => program.fd().ok(),
-            _ => None,
-        });
-        fds.map(tracer::skipped_runs).sum()
+        self.attached.iter().map(|name| programs::skipped_runs(&self.ebpf, name)).sum()
     }
 
     /// What found no room in the maps, and in the ring.
@@ -187,18 +174,6 @@ impl Drop for Recorder {
 
 fn map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, TracerError> {
     ebpf.take_map(name).ok_or_else(|| TracerError::Kernel(format!("the object has no map {name}")))
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, TracerError> {
-    ebpf.program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .ok_or_else(|| TracerError::Kernel(format!("the object has no tracepoint program {name}")))
-}
-
-fn fexit(ebpf: &mut Ebpf) -> Result<&mut FExit, TracerError> {
-    ebpf.program_mut("capable_exit")
-        .and_then(|program| program.try_into().ok())
-        .ok_or_else(|| TracerError::Kernel("the object has no program capable_exit".to_owned()))
 }
 
 fn u32_at(key: &[u8], at: usize) -> u32 {
@@ -240,3 +215,7 @@ pub(crate) fn argument_name(arch: Arch, syscall: &str, index: u8) -> String {
     arguments::argument(arch, syscall, index)
         .map_or_else(|| format!("arg{index}"), |argument| argument.name.to_string())
 }
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;

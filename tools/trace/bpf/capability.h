@@ -40,6 +40,15 @@ int capable(__u64 *ctx)
 	return 0;
 }
 
+SEC("tp/capability/cap_capable")
+int capable_perf(struct perf_cap_capable *entry)
+{
+	if (entry->ret != 0)
+		remember(bpf_get_current_task_btf(), (const struct cred *)entry->cred,
+			 (struct user_namespace *)entry->target_ns, entry->cap, false);
+	return 0;
+}
+
 /* Before: int cap_capable(cred, targ_ns, cap, opts). */
 SEC("fexit/cap_capable")
 int capable_exit(__u64 *ctx)

@@ -15,11 +15,12 @@
 volatile __u64 settings[SETTINGS] SEC(".data") = {};
 
 /*
- * What each processor found last to be no target's: the registers on the task's kernel stack, and how many tasks had ended
- * and targets had been added by then. A stack is used again only after a task has ended, and both numbers only grow.
+ * What each processor found last to be no target's: an address of the task's own (of the registers on its kernel stack, or its
+ * own), and how many tasks had ended and targets had been added by then. An address is used again only after a task has ended, and
+ * both numbers only grow.
  */
 struct stranger {
-	__u64 regs;
+	__u64 key;
 	__u64 changes;
 	/* A cache line for each processor. */
 	__u64 zero[6];

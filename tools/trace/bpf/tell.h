@@ -90,7 +90,7 @@ static __always_inline void missed(void)
 	__u64 *count = bpf_map_lookup_elem(&lost, &zero);
 
 	if (count)
-		(*count)++;
+		__sync_fetch_and_add(count, 1);
 }
 
 static __always_inline __u64 wake_up(__u64 now)

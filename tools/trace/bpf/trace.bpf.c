@@ -14,6 +14,10 @@
  * same call. So a refused call is never mistaken for an earlier one that was let through, although that one's end was
  * not seen. Where somebody else decides (a tracer, a supervisor) every exit is looked at.
  *
+ * From Linux 7.0 on what stands at a raw tracepoint can be preempted, and the kernel skips its program for whoever runs meanwhile on
+ * that processor. Around perf's probes of the same tracepoints preemption is off: each program is there a second time, NAME_perf,
+ * for kernels where the reader takes those. They cost more. The signal's is there once: interrupts are off around it.
+ *
  * Attached in this order: cap_capable, signals, deaths, execs, sys_enter, sys_exit; detached in the opposite one.
  * Without the last two and without cap_capable, `refused` (or `not_permitted`) tells what filters refuse and nothing else:
  * calls of processes that have no filter cost nothing then.
@@ -38,8 +42,8 @@ struct kernel_siginfo {
 };
 PLIM_KERNEL_TYPES_END
 
-SEC("tp_btf/sys_enter")
-int sys_enter(__u64 *ctx)
+/* `key` tells the task from others as long as it lives; `regs` are looked for where they are not given. */
+static __always_inline int enter(__u64 key, struct pt_regs *regs, __s64 number)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct stranger *stranger = &strangers[cpu & (PROCESSORS - 1)];
@@ -48,15 +52,17 @@ int sys_enter(__u64 *ctx)
 	struct state *state;
 
 	/* Nearly every call of others ends here: the task itself is looked at once each time that it gets the processor. */
-	if (stranger->regs == ctx[0] && stranger->changes == changes)
+	if (stranger->key == key && stranger->changes == changes)
 		return 0;
 	task = bpf_get_current_task_btf();
 	state = bpf_task_storage_get(&states, task, NULL, 0);
 	if (!state) {
 		if (!may_be_traced(task)) {
 			if (cpu < PROCESSORS) {
+				/* In this order: of two that interrupt each other none leaves its key with what the other saw. */
+				stranger->key = key;
+				asm volatile("" ::: "memory");
 				stranger->changes = changes;
-				stranger->regs = ctx[0];
 			}
 			return 0;
 		}
@@ -66,7 +72,7 @@ int sys_enter(__u64 *ctx)
 	}
 	if (!belongs(task, state))
 		return 0;
-	keep_call(state, (struct pt_regs *)ctx[0], (__s64)ctx[1]);
+	keep_call(state, regs ? regs : (struct pt_regs *)bpf_task_pt_regs(task), number);
 	state->xfsz = false;
 	state->module = MODULE_NONE;
 	state->asked_count = 0;
@@ -78,9 +84,20 @@ int sys_enter(__u64 *ctx)
 	return 0;
 }
 
+SEC("tp_btf/sys_enter")
+int sys_enter(__u64 *ctx)
+{
+	return enter(ctx[0], (struct pt_regs *)ctx[0], (__s64)ctx[1]);
+}
+
+SEC("tp/raw_syscalls/sys_enter")
+int sys_enter_perf(struct perf_sys_enter *entry)
+{
+	return enter(bpf_get_current_task(), NULL, entry->id);
+}
+
 /* The engine's work is over once its target executes a command. */
-SEC("raw_tp/sched_process_exec")
-int executed(__u64 *ctx)
+static __always_inline int execute(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct state *state;
@@ -106,6 +123,18 @@ int executed(__u64 *ctx)
 	if (arrived && task->seccomp.mode >= 2)
 		tell(0, FLAG_ARRIVED);
 	return 0;
+}
+
+SEC("raw_tp/sched_process_exec")
+int executed(void *ctx)
+{
+	return execute();
+}
+
+SEC("tp/sched/sched_process_exec")
+int executed_perf(void *entry)
+{
+	return execute();
 }
 
 /* signal_generate(sig, info, task, group, result): a filter's SIGSYS is raised by the task itself. */
@@ -155,10 +184,8 @@ int signal_generate(__u64 *ctx)
 	return 0;
 }
 
-SEC("raw_tp/sys_exit")
-int sys_exit(__u64 *ctx)
+static __always_inline int leave(__s64 ret)
 {
-	__s64 ret = (__s64)ctx[1];
 	bool first, entered, doubtful;
 	struct task_struct *task;
 	struct pt_regs *regs;
@@ -209,6 +236,18 @@ int sys_exit(__u64 *ctx)
 		return 0;
 	tell(ret, flags);
 	return 0;
+}
+
+SEC("raw_tp/sys_exit")
+int sys_exit(__u64 *ctx)
+{
+	return leave((__s64)ctx[1]);
+}
+
+SEC("tp/raw_syscalls/sys_exit")
+int sys_exit_perf(struct perf_sys_exit *entry)
+{
+	return leave(entry->ret);
 }
 
 /*
@@ -270,8 +309,7 @@ int not_permitted(__u64 *ctx)
 }
 
 /* Every end; and KILL_THREAD beside other threads: no signal and no exit of the call, only the end. */
-SEC("raw_tp/sched_process_exit")
-int ended(__u64 *ctx)
+static __always_inline int end(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct state *state;
@@ -285,4 +323,16 @@ int ended(__u64 *ctx)
 	state->told_death = true;
 	tell(0, FLAG_KILLED | (is_compat(task) ? FLAG_COMPAT : 0));
 	return 0;
+}
+
+SEC("raw_tp/sched_process_exit")
+int ended(void *ctx)
+{
+	return end();
+}
+
+SEC("tp/sched/sched_process_exit")
+int ended_perf(void *entry)
+{
+	return end();
 }

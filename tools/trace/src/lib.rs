@@ -15,7 +15,7 @@ mod identity;
 mod modules;
 pub mod object;
 pub mod options;
-mod programs;
+pub mod programs;
 pub mod remedy;
 pub mod report;
 pub mod rule;

@@ -67,7 +67,8 @@ struct Args {
     /// Only what seccomp filters refuse, at no cost to processes that have none
     ///
     /// Needs a kernel that allows fexit programs. Chosen by itself where --cause asks for seccomp alone and the kernel
-    /// allows it. Refusals for other reasons (capabilities, files, limits, security modules) are not looked at.
+    /// allows it; not from Linux 7.0 on, where the kernel may skip its program for one of two processes that share a processor
+    /// (what was skipped is counted). Refusals for other reasons (capabilities, files, limits, security modules) are not looked at.
     #[arg(long, conflicts_with = "command")]
     light: bool,
     /// Only these system calls

@@ -1,17 +1,69 @@
-//! The programs by their names: where each stands, how it is loaded and attached.
+//! Programs by their names: where each stands, how it is loaded, attached and detached. Those of `plim learn` are called alike.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::thread::ScopedJoinHandle;
 
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, BtfError, Ebpf};
+use plim_seccomp::resolve::KernelVersion;
 
 use crate::error::{TracerError, step};
 use crate::modules;
 use crate::tracer::Scope;
 
+/// Programs that are there twice: at a raw tracepoint and at perf's probe of it, of which this is the system.
+const TWICE: [(&str, &str, &str); 5] = [
+    ("capable", "capable_perf", "capability"),
+    ("ended", "ended_perf", "sched"),
+    ("executed", "executed_perf", "sched"),
+    ("sys_enter", "sys_enter_perf", "raw_syscalls"),
+    ("sys_exit", "sys_exit_perf", "raw_syscalls"),
+];
+
+/// By what programs stand at tracepoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probes {
+    /// Raw ones: the cheapest.
+    Raw,
+    /// Perf's, around which preemption is off.
+    Perf,
+}
+
+/// tracefs is not mounted where everybody looks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoTracefs;
+
+impl Probes {
+    /// The cheapest that are exact on this kernel. Since Linux 7.0 (include/linux/tracepoint.h) a program at a raw tracepoint can be
+    /// preempted, and is skipped for others then.
+    ///
+    /// # Errors
+    /// These are perf's, and cannot be had: they need tracefs.
+    pub fn exact() -> Result<Probes, NoTracefs> {
+        let release = nix::sys::utsname::uname().ok();
+        let version = release.and_then(|names| KernelVersion::from_release(names.release().to_str()?));
+        if version.is_some_and(|version| version < KernelVersion { major: 7, minor: 0 }) {
+            return Ok(Probes::Raw);
+        }
+        let has_events = |at| Path::new(at).join("events/raw_syscalls/sys_enter/id").exists();
+        let mounted = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"].into_iter().any(has_events);
+        if mounted { Ok(Probes::Perf) } else { Err(NoTracefs) }
+    }
+
+    /// The program that does what the one with this name does.
+    pub fn program(self, name: &'static str) -> &'static str {
+        match (self, TWICE.iter().find(|(raw, ..)| *raw == name)) {
+            (Probes::Perf, Some((_, perf, _))) => perf,
+            _ => name,
+        }
+    }
+}
+
 /// Where a program is attached.
 fn place(name: &str) -> &str {
+    let name = name.strip_suffix("_perf").unwrap_or(name);
     match name {
         "ended" => "sched_process_exit",
         "executed" => "sched_process_exec",
@@ -26,7 +78,11 @@ fn no_program(name: &str) -> TracerError {
     TracerError::Kernel(format!("the object has no program {name}"))
 }
 
-pub(crate) fn load(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), ProgramError> {
+/// Loads a program; nothing is attached yet.
+///
+/// # Errors
+/// The kernel refuses it, or has not the function or tracepoint.
+pub fn load(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), ProgramError> {
     let program = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?;
     load_program(program, name, types)
 }
@@ -34,6 +90,7 @@ pub(crate) fn load(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), Progr
 fn load_program(program: &mut Program, name: &str, types: &Btf) -> Result<(), ProgramError> {
     match program {
         Program::RawTracePoint(program) => program.load(),
+        Program::TracePoint(program) => program.load(),
         Program::BtfTracePoint(program) => program.load(place(name), types),
         Program::FExit(program) => program.load(place(name), types),
         _ => Err(ProgramError::UnexpectedProgramType),
@@ -45,9 +102,10 @@ fn load_program(program: &mut Program, name: &str, types: &Btf) -> Result<(), Pr
 pub(crate) fn load_scope(
     ebpf: &mut Ebpf,
     scope: Scope,
+    probes: Probes,
     types: &Btf,
 ) -> Result<Vec<&'static str>, TracerError> {
-    let mut names = scope.programs();
+    let mut names: Vec<_> = scope.programs().into_iter().map(|name| probes.program(name)).collect();
     let mut results: HashMap<&str, Result<(), ProgramError>> = std::thread::scope(|threads| {
         let mut loading = Vec::new();
         for (name, program) in ebpf.programs_mut() {
@@ -73,12 +131,48 @@ pub(crate) fn load_scope(
     Ok(names)
 }
 
-pub(crate) fn attach(ebpf: &mut Ebpf, name: &str) -> Result<(), TracerError> {
+/// Attaches a program that was loaded.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn attach(ebpf: &mut Ebpf, name: &str) -> Result<(), TracerError> {
     let attached = match ebpf.program_mut(name) {
         Some(Program::RawTracePoint(program)) => program.attach(place(name)).map(drop),
+        Some(Program::TracePoint(program)) => {
+            let system = TWICE.iter().find(|(_, perf, _)| *perf == name).map_or("", |(.., system)| system);
+            program.attach(system, place(name)).map(drop)
+        }
         Some(Program::BtfTracePoint(program)) => program.attach().map(drop),
         Some(Program::FExit(program)) => program.attach().map(drop),
         _ => return Err(no_program(name)),
     };
     attached.map_err(step(format!("attach {name} (to {})", place(name))))
+}
+
+/// Detaches a program. One that is not loaded stays as it is.
+pub fn detach(ebpf: &mut Ebpf, name: &str) {
+    // Unloading drops the link, which is what detaches; a program that is not loaded has none.
+    match ebpf.program_mut(name) {
+        Some(Program::RawTracePoint(program)) => drop(program.unload()),
+        Some(Program::TracePoint(program)) => drop(program.unload()),
+        Some(Program::BtfTracePoint(program)) => drop(program.unload()),
+        Some(Program::FExit(program)) => drop(program.unload()),
+        _ => {}
+    }
+}
+
+/// How many runs of a program the kernel skipped because one was running on the processor (bpf(2) fdinfo, `recursion_misses`).
+pub fn skipped_runs(ebpf: &Ebpf, name: &str) -> u64 {
+    let fd = match ebpf.program(name) {
+        Some(Program::RawTracePoint(program)) => program.fd().ok(),
+        Some(Program::TracePoint(program)) => program.fd().ok(),
+        Some(Program::BtfTracePoint(program)) => program.fd().ok(),
+        Some(Program::FExit(program)) => program.fd().ok(),
+        _ => None,
+    };
+    let Some(fd) = fd else { return 0 };
+    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
 }

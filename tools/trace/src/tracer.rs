@@ -1,18 +1,17 @@
 //! The programs in the kernel: loaded, told what to look at, attached and detached in the order that keeps them exact.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{Program, ProgramFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plim_model::Capability;
 use plim_model::parse::status;
 use plim_observe::bpf::{self, LoadError};
 
 pub use crate::error::{TracerError, step};
-use crate::programs::{attach, load, load_scope};
+use crate::programs::{self, NoTracefs, Probes, attach, load, load_scope};
 use crate::{modules, strings};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trace.o"));
@@ -78,6 +77,8 @@ pub struct Tracer {
     scope: Scope,
     programs: Vec<&'static str>,
     attached: Vec<String>,
+    /// What would keep the kernel from skipping its programs, where it may.
+    remedy: Option<&'static str>,
     ring: RingBuf<MapData>,
     namespaces: HashMap<MapData, u32, u32>,
     cgroups: HashMap<MapData, u64, u32>,
@@ -104,6 +105,8 @@ pub struct Missed {
     pub lost: u64,
     /// Program runs that the kernel skipped because one was running on the processor.
     pub skipped_runs: u64,
+    /// What would have kept it from that.
+    pub remedy: Option<&'static str>,
     /// [`Scope::Filters`]: refusals for other reasons were not looked at.
     pub filters_alone: bool,
 }
@@ -113,8 +116,9 @@ impl Missed {
     pub fn words(&self) -> Vec<String> {
         let lost = format!("{} events were lost: they came faster than they could be read", self.lost);
         let skipped = format!(
-            "the kernel skipped {} runs of the tracer's programs: a refusal may be missing",
-            self.skipped_runs
+            "the kernel skipped {} runs of the tracer's programs: a refusal may be missing{}",
+            self.skipped_runs,
+            self.remedy.map(|remedy| format!("; none is skipped {remedy}")).unwrap_or_default()
         );
         [(self.lost, lost), (self.skipped_runs, skipped)]
             .into_iter()
@@ -130,17 +134,33 @@ impl Tracer {
     /// # Errors
     /// The privilege or kernel feature that is missing, or what the verifier said.
     pub fn load(scope: Scope, modules: &[String]) -> Result<Tracer, TracerError> {
+        Tracer::load_at(Probes::exact(), scope, modules)
+    }
+
+    fn load_at(
+        exact: Result<Probes, NoTracefs>,
+        scope: Scope,
+        modules: &[String],
+    ) -> Result<Tracer, TracerError> {
         may_trace()?;
+        let remedy = match (scope, exact) {
+            // It stands behind a function, which has no probe of perf's.
+            (Scope::Filters, Ok(Probes::Perf) | Err(_)) => Some("without --light"),
+            (Scope::Everything, Err(_)) => Some("where tracefs is on /sys/kernel/tracing"),
+            (_, Ok(_)) => None,
+        };
+        let probes = exact.unwrap_or(Probes::Raw);
         let boot_ns = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
             .map_or(0, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX));
         let loaded = bpf::load(OBJECT, |mut ebpf, types| {
-            let programs = load_scope(&mut ebpf, scope, types)?;
+            let programs = load_scope(&mut ebpf, scope, probes, types)?;
             let mut attached = Vec::new();
+            let capable = probes.program("capable");
             // Nothing is told before there is a target: attached at once, as only that shows whether the kernel has it.
             let capabilities = if scope == Scope::Filters {
                 CapabilityProbe::None
-            } else if load(&mut ebpf, "capable", types).is_ok() && attach(&mut ebpf, "capable").is_ok() {
-                attached.push("capable".to_owned());
+            } else if load(&mut ebpf, capable, types).is_ok() && attach(&mut ebpf, capable).is_ok() {
+                attached.push(capable.to_owned());
                 CapabilityProbe::Tracepoint
             } else if load(&mut ebpf, "capable_exit", types).is_ok() {
                 CapabilityProbe::Fexit
@@ -185,6 +205,7 @@ impl Tracer {
             lost: PerCpuArray::try_from(map(&mut ebpf, "lost")?).map_err(step("open the map lost"))?,
             ebpf,
             attached,
+            remedy,
             slots: 0,
             capabilities,
             hooks,
@@ -252,13 +273,7 @@ impl Tracer {
     /// Detaches the programs in the opposite order. What they told before can still be read.
     pub fn detach(&mut self) {
         while let Some(name) = self.attached.pop() {
-            // Unloading drops the link, which is what detaches; a program that is not loaded has none.
-            match self.ebpf.program_mut(&name) {
-                Some(Program::RawTracePoint(program)) => drop(program.unload()),
-                Some(Program::BtfTracePoint(program)) => drop(program.unload()),
-                Some(Program::FExit(program)) => drop(program.unload()),
-                _ => {}
-            }
+            programs::detach(&mut self.ebpf, &name);
         }
     }
 
@@ -278,28 +293,11 @@ impl Tracer {
     /// What was not seen so far. Skipped runs are counted while the programs are attached.
     pub fn missed(&self) -> Missed {
         let lost = self.lost.get(&0, 0).map(|counts| counts.iter().sum()).unwrap_or_default();
-        let skipped_runs = self
-            .attached
-            .iter()
-            .filter_map(|name| self.ebpf.program(name))
-            .filter_map(|program| match program {
-                Program::RawTracePoint(program) => program.fd().ok(),
-                Program::BtfTracePoint(program) => program.fd().ok(),
-                Program::FExit(program) => program.fd().ok(),
-                _ => None,
-            })
-            .map(skipped_runs)
-            .sum();
-        Missed { lost, skipped_runs, filters_alone: self.scope == Scope::Filters }
+        // What a program of a security module does not see costs no refusal: its reason is unknown then, and says which module it may be.
+        let attached = self.attached.iter().filter(|name| !self.hooks.contains(name));
+        let skipped_runs = attached.map(|name| programs::skipped_runs(&self.ebpf, name)).sum();
+        Missed { lost, skipped_runs, remedy: self.remedy, filters_alone: self.scope == Scope::Filters }
     }
-}
-
-/// How many runs of a program the kernel skipped because one was running on the processor (bpf(2) fdinfo, `recursion_misses`).
-pub fn skipped_runs(program: &ProgramFd) -> u64 {
-    let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
-    line.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
 }
 
 impl Drop for Tracer {
@@ -332,15 +330,5 @@ pub fn may_trace() -> Result<(), TracerError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Missed;
-
-    #[test]
-    fn whatever_was_not_seen_is_said() {
-        let said = |lost, skipped_runs| Missed { lost, skipped_runs, filters_alone: true }.words().join("\n");
-        assert_eq!(said(0, 0), "");
-        assert!(said(2, 0).starts_with("2 events were lost"), "{}", said(2, 0));
-        assert!(said(0, 3).starts_with("the kernel skipped 3 runs"), "{}", said(0, 3));
-        assert_eq!(said(1, 1).lines().count(), 2);
-    }
-}
+#[path = "tracer_tests.rs"]
+mod tests;

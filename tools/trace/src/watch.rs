@@ -12,6 +12,7 @@ use plim_seccomp::bpf::Program;
 use crate::cause::{self, Kind, Known};
 use crate::denial::Denial;
 use crate::event::{self, Event, flag};
+use crate::programs::Probes;
 use crate::target::{self, Target};
 use crate::tracer::{CapabilityProbe, Missed, Scope, Tracer};
 use crate::{decode, identity, remedy, rule};
@@ -79,13 +80,14 @@ impl std::fmt::Debug for Watch {
 
 impl Watch {
     /// Loads the tracer. Where refusals of filters alone are wanted, and the kernel can show them without the tracepoints
-    /// that every call passes, it is that one: it tells the same of them.
+    /// that every call passes, it is that one: it tells the same of them. Not where the kernel may skip its program.
     ///
     /// # Errors
     /// [`crate::tracer::TracerError`].
     pub fn for_causes(wanted: &[Kind]) -> Result<Watch> {
         if !wanted.is_empty()
             && wanted.iter().all(|kind| *kind == Kind::Seccomp)
+            && Probes::exact() == Ok(Probes::Raw)
             && let Ok(watch) = Watch::new(Scope::Filters)
         {
             return Ok(watch);

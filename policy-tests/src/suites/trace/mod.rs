@@ -190,6 +190,13 @@ pub const SUITE: Suite = Suite {
             storm::attach,
         ),
         test(
+            "shared_processors",
+            "of processes that interrupt each other, three on each processor, every refusal is told",
+            traced!(Need::Built("plim-run"), Need::Program("sh")),
+            &[W::TraceForgets],
+            storm::shared_processors,
+        ),
+        test(
             "workloads",
             "ordinary programs are traced and nothing is told that was not refused (PLIM_WORK_SECONDS: for how long, at least)",
             working!(),
@@ -346,14 +353,20 @@ fn under_plim(ctx: &Ctx, group: &Group) -> Result<()> {
 /// Every denial that `plim run --trace` tells of one container.
 fn trace(ctx: &Ctx, group: &Group, words: &[&str]) -> Result<(Outcome, Vec<Value>)> {
     let dir = tempfile::Builder::new().prefix("plimtest-trace-").tempdir()?;
-    let file = dir.path().join("trace").display().to_string();
     let profile = profile(group, dir.path())?;
-    let mut options = vec!["--trace", "--trace-format", "jsonl", "--trace-output", &file];
-    options.extend(group.options);
-    if let Some(profile) = &profile {
-        options.extend(["--security-opt", profile]);
-    }
-    let outcome = ctx.plim(&options, words)?;
+    traced(|options| {
+        let own = profile.iter().flat_map(|profile| ["--security-opt", profile]);
+        let options: Vec<&str> =
+            options.iter().copied().chain(group.options.iter().copied()).chain(own).collect();
+        ctx.plim(&options, words)
+    })
+}
+
+/// What a run with these options of `plim run` tells.
+fn traced(run: impl FnOnce(&[&str]) -> Result<Outcome>) -> Result<(Outcome, Vec<Value>)> {
+    let dir = tempfile::Builder::new().prefix("plimtest-trace-").tempdir()?;
+    let file = dir.path().join("trace").display().to_string();
+    let outcome = run(&["--trace", "--trace-format", "jsonl", "--trace-output", &file])?;
     let text = std::fs::read_to_string(&file).with_context(|| format!("no trace: {outcome:?}"))?;
     Ok((outcome, parse(&text)?))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{parse, text};
 use crate::attached::ended_well;
@@ -35,6 +35,25 @@ pub(super) fn attach(ctx: &Ctx) -> Result<()> {
     }
     ensure!(told >= TIMES, "{told} refusals were told of a storm");
     Ok(())
+}
+
+/// Where tasks share a processor each is interrupted anywhere, the programs too: what one is refused meanwhile must not be missed.
+pub(super) fn shared_processors(ctx: &Ctx) -> Result<()> {
+    const EACH: usize = 2000;
+    let loops = 3 * std::thread::available_parallelism()?.get();
+    let script = format!(
+        "exec 2>/dev/null; for loop in $(seq {loops}); do (i=0; while [ $i -lt {EACH} ]; do i=$((i + 1)); cd /; cd /tmp; \
+            echo x >/proc/sys/kernel/ostype; done) & done; wait"
+    );
+    let command = ["sh", "-c", &script];
+    let (outcome, mut denials) = super::traced(|options| ctx.plim_host_start(options, &command)?.finish())?;
+    if let Some(weakening) = ctx.weakening {
+        weakening.denials(&mut denials);
+    }
+    let written =
+        |denial: &&serde_json::Value| text(denial, "/decoded/filename") == "/proc/sys/kernel/ostype";
+    crate::same("refusals told", denials.iter().filter(written).count(), loops * EACH)
+        .with_context(|| outcome.stderr)
 }
 
 pub(super) fn flooded(ctx: &Ctx) -> Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{parse, text};
+use super::text;
 use crate::{Ctx, Outcome, same};
 
 /// A package manager, a compiler, an interpreter, a web server under load.
@@ -45,13 +45,8 @@ pub(super) fn beside_strace(ctx: &Ctx) -> Result<()> {
 
 /// How often each refusal is told, by call, errno, kind and capability; and what the work said.
 fn work_traced(ctx: &Ctx, long: Duration) -> Result<(String, BTreeMap<String, usize>)> {
-    let dir = tempfile::Builder::new().prefix("plimtest-trace-").tempdir()?;
-    let file = dir.path().join("trace").display().to_string();
-    let options = ["--trace", "--trace-format", "jsonl", "--trace-output", &file];
-    let outcome = work(ctx, &options, &[], long)?;
+    let (outcome, mut denials) = super::traced(|options| work(ctx, options, &[], long))?;
     ensure!(!outcome.stderr.contains("events were lost"), "not all was told: {}", outcome.stderr);
-    let text_of = std::fs::read_to_string(&file).with_context(|| format!("no trace: {outcome:?}"))?;
-    let mut denials = parse(&text_of)?;
     if let Some(weakening) = ctx.weakening {
         weakening.denials(&mut denials);
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use aya::programs::BtfTracePoint;
+use aya::programs::{BtfTracePoint, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 
 use super::{Trace, Witness, claim, float};
@@ -17,11 +17,22 @@ static EMPTY: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/emp
 const CALLS: [(&str, &str); 2] =
     [("getppid", "getppid 1000 25"), ("a byte from /dev/zero to /dev/null", "byte 400 25")];
 
-/// Empty programs on both tracepoints, for as long as it lives.
+/// Empty programs on both tracepoints, for as long as it lives: on perf's probes of them where the tracer stands on those.
 fn empty() -> Result<Ebpf> {
     let btf = Btf::from_sys_fs().context("read the kernel's BTF")?;
     let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(EMPTY).context("load empty programs")?;
+    let by_perf = crate::needs::kernel().0 >= (7, 0);
     for name in ["sys_enter", "sys_exit"] {
+        if by_perf {
+            let program: &mut TracePoint = ebpf
+                .program_mut(&format!("{name}_perf"))
+                .context("the object has it")?
+                .try_into()
+                .context("its kind")?;
+            program.load().context("load an empty program")?;
+            program.attach("raw_syscalls", name).context("attach an empty program")?;
+            continue;
+        }
         let program: &mut BtfTracePoint =
             ebpf.program_mut(name).context("the object has it")?.try_into().context("its kind")?;
         program.load(name, &btf).context("load an empty program")?;

@@ -80,7 +80,9 @@ fn told(probes: Probes) -> Result<Vec<(i64, Option<u8>, bool)>, TracerError> {
         assert!(Instant::now() < deadline, "others are refused without end");
         events.extend(event.filter(|event| event.tid == tid));
     }
-    assert_eq!(tracer.missed().words(), Vec::<String>::new(), "{probes:?}");
+    if Probes::exact() == Ok(probes) {
+        assert_eq!(tracer.missed().words(), Vec::<String>::new(), "{probes:?}");
+    }
     let row = |event: Event| {
         assert!(event.asked.len() < 2, "{event:?}");
         let asked = event.asked.first().map(|asked| asked.capability.number());

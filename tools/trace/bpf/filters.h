@@ -15,10 +15,9 @@
 #define PART 16
 
 /* The task stands on other filters than before. A function of its own, as classify. */
-__attribute__((noinline)) int look_at_filters(void)
+__attribute__((noinline)) int look_at_filters(struct state *state)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct state *state = bpf_task_storage_get(&states, task, NULL, 0);
 	struct seccomp_filter *filter = look_up(task->seccomp.filter);
 
 	if (!state)
@@ -73,17 +72,14 @@ __attribute__((noinline)) __u64 digest_filter(__u64 address, __u64 digest)
 }
 
 /* The digest of the current task's filters. They are never taken away, so that an address it stood on stays theirs. */
-__attribute__((noinline)) __u64 digest_filters(void)
+__attribute__((noinline)) int digest_filters(struct state *state)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct state *state = bpf_task_storage_get(&states, task, NULL, 0);
 	struct seccomp_filter *filter = task->seccomp.filter;
 	__u64 digest = DIGEST_BASIS, address = 0;
 
 	if (!state)
 		return 0;
-	if (filter == state->digested)
-		return state->digest;
 	state->digested = filter;
 	/* As a number: functions that are verified once take no pointers of the kernel's. */
 	bpf_probe_read_kernel(&address, sizeof(address), &task->seccomp.filter);
@@ -96,7 +92,7 @@ __attribute__((noinline)) __u64 digest_filters(void)
 			break;
 	}
 	state->digest = address ? 0 : digest;
-	return state->digest;
+	return 0;
 }
 
 /* Whether the kernel's bitmap says that the task's filters allow the number whatever the arguments. */

@@ -105,11 +105,10 @@ static __always_inline __u64 wake_up(__u64 now)
 }
 
 /* A function of its own, as classify: the flags have many values, and it is the same for each. */
-__attribute__((noinline)) int tell(__s64 ret, __u32 flags)
+__attribute__((noinline)) int tell(struct state *state, __s64 ret, __u32 flags)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	struct state *state = bpf_task_storage_get(&states, task, NULL, 0);
 	const struct cred *cred = task->cred;
 	__u32 number = (__u32)regs->orig_ax, *places = NULL, slot;
 	struct target *target;
@@ -120,8 +119,8 @@ __attribute__((noinline)) int tell(__s64 ret, __u32 flags)
 	target = bpf_map_lookup_elem(&targets, &slot);
 	if (!target || !target->armed)
 		return 0;
-	if (!(flags & FLAG_ENTERED))
-		digest_filters();
+	if (!(flags & FLAG_ENTERED) && state->digested != task->seccomp.filter)
+		digest_filters(state);
 	if (task->ptrace)
 		flags |= FLAG_PTRACED;
 	/* PFA_NO_NEW_PRIVS is bit 0. */

@@ -77,7 +77,7 @@ static __always_inline int enter(__u64 key, struct pt_regs *regs, __s64 number)
 	state->module = MODULE_NONE;
 	state->asked_count = 0;
 	if ((__u32)task->seccomp.filter_count.counter != state->filters)
-		look_at_filters();
+		look_at_filters(state);
 	if (task->ptrace)
 		every_exit = true;
 	state->end_is_seen = every_exit;
@@ -121,7 +121,7 @@ static __always_inline int execute(void)
 	if (target && !target->armed)
 		target->armed = 1;
 	if (arrived && task->seccomp.mode >= 2)
-		tell(0, FLAG_ARRIVED);
+		tell(state, 0, FLAG_ARRIVED);
 	return 0;
 }
 
@@ -180,7 +180,7 @@ int signal_generate(__u64 *ctx)
 		flags |= FLAG_KILLED;
 		state->told_death = true;
 	}
-	tell((__s64)regs->orig_ax, flags | (is_compat(task) ? FLAG_COMPAT : 0));
+	tell(state, (__s64)regs->orig_ax, flags | (is_compat(task) ? FLAG_COMPAT : 0));
 	return 0;
 }
 
@@ -217,14 +217,14 @@ static __always_inline int leave(__s64 ret)
 	if (entered && !doubtful) {
 		if (!may_be_refusal(state, number, ret, flags & FLAG_COMPAT))
 			return 0;
-		tell(ret, flags | FLAG_ENTERED | (state->xfsz ? FLAG_XFSZ : 0));
+		tell(state, ret, flags | FLAG_ENTERED | (state->xfsz ? FLAG_XFSZ : 0));
 		return 0;
 	}
 	/* No enter: a filter, if the task has one. */
 	if (task->seccomp.mode < 2)
 		return 0;
 	if ((__u32)task->seccomp.filter_count.counter != state->filters)
-		look_at_filters();
+		look_at_filters(state);
 	if (task->ptrace)
 		every_exit = true;
 	if (doubtful)
@@ -234,7 +234,7 @@ static __always_inline int leave(__s64 ret)
 	flags |= bitmap_flags(task, number, flags & FLAG_COMPAT);
 	if (flags & FLAG_ALWAYS_ALLOWED)
 		return 0;
-	tell(ret, flags);
+	tell(state, ret, flags);
 	return 0;
 }
 
@@ -284,7 +284,7 @@ static int not_let_through(void)
 			return 0;
 		flags |= FLAG_SIGSYS;
 	}
-	tell(ret, flags | bitmap_flags(task, (__s64)regs->orig_ax, flags & FLAG_COMPAT));
+	tell(state, ret, flags | bitmap_flags(task, (__s64)regs->orig_ax, flags & FLAG_COMPAT));
 	return 0;
 }
 
@@ -321,7 +321,7 @@ static __always_inline int end(void)
 	if (!state || state->told_death)
 		return 0;
 	state->told_death = true;
-	tell(0, FLAG_KILLED | (is_compat(task) ? FLAG_COMPAT : 0));
+	tell(state, 0, FLAG_KILLED | (is_compat(task) ? FLAG_COMPAT : 0));
 	return 0;
 }
 

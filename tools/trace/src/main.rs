@@ -149,13 +149,11 @@ fn run(args: Args) -> Result<u8> {
             *drawn = Instant::now();
             report.redraw(lines, watch.missed())?;
         }
-        if read == 0 {
-            if !watch.has_live_targets() {
-                break;
-            }
-            let left = end.map_or(PACE, |end| end.saturating_duration_since(Instant::now()).min(PACE));
-            watch.wait(left);
+        if read == 0 && !watch.has_live_targets() {
+            break;
         }
+        let left = end.map_or(PACE, |end| end.saturating_duration_since(Instant::now()).min(PACE));
+        watch.wait(read, BATCH, left);
     }
     let missed = watch.detach();
     // What is in the ring now is all there will be: it holds some 90,000 events.

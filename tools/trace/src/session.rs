@@ -53,9 +53,7 @@ fn read<W: Write>(mut watch: Watch, mut report: Report<W>, end: &AtomicBool) -> 
     while !end.load(Ordering::Relaxed) {
         let read = watch.drain(BATCH, |told| report.tell(told))?;
         report.flush()?;
-        if read == 0 {
-            watch.wait(PACE);
-        }
+        watch.wait(read, BATCH, PACE);
     }
     let missed = watch.detach();
     // Nothing is added any more.

@@ -19,6 +19,10 @@ use crate::{decode, identity, remedy, rule};
 
 /// A judgement holds for this long: what it rests on beside the event (a file, a limit) may change.
 const STALE: Duration = Duration::from_secs(1);
+/// After so many events without a pause others are let gather for a while: a look for one costs more than the event. A container that
+/// makes two million refused calls a second fills an eightieth of the ring meanwhile.
+const CROWD: usize = 256;
+const GATHER: Duration = Duration::from_micros(500);
 /// Calls whose judgement is kept; then all of them are forgotten, so that no container fills the memory.
 const MOST_JUDGED: usize = 16_384;
 /// Security modules that refuse without telling anybody who may hear it here. `capability` is seen, and `bpf` programs
@@ -70,6 +74,8 @@ pub struct Watch {
     silent_modules: Vec<String>,
     judged: HashMap<Box<[u8]>, Judged>,
     ids: u64,
+    /// Events that were read since the last pause.
+    crowd: usize,
 }
 
 impl std::fmt::Debug for Watch {
@@ -106,7 +112,7 @@ impl Watch {
         };
         let tracer = Tracer::load(scope, &modules)?;
         let silent_modules = modules.into_iter().filter(|module| SILENT.contains(&module.as_str())).collect();
-        Ok(Watch { tracer, targets: Vec::new(), silent_modules, judged: HashMap::new(), ids: 0 })
+        Ok(Watch { tracer, targets: Vec::new(), silent_modules, judged: HashMap::new(), ids: 0, crowd: 0 })
     }
 
     /// Adds a target. With `armed` its calls count at once, else from its next execve on. `declared` are the filters that
@@ -145,9 +151,18 @@ impl Watch {
         self.targets.iter().any(Target::is_live)
     }
 
-    /// Waits for events, `timeout` at most.
-    pub fn wait(&self, timeout: Duration) {
-        self.tracer.wait(timeout);
+    /// Waits after [`Watch::drain`], which read so many events and would have read `most`: for the next one, `timeout` at most; in a
+    /// flood until some have gathered; not at all where more are there.
+    pub fn wait(&mut self, read: usize, most: usize, timeout: Duration) {
+        self.crowd += read;
+        if read == 0 {
+            self.tracer.wait(timeout);
+        } else if read == most || self.crowd < CROWD {
+            return;
+        } else {
+            std::thread::sleep(GATHER.min(timeout));
+        }
+        self.crowd = 0;
     }
 
     /// Hands out the denials that are there now, `most` at most. Returns how many events were read.

@@ -31,7 +31,7 @@ pub enum Probes {
     Perf,
 }
 
-/// tracefs is not mounted where everybody looks for it.
+/// tracefs is not mounted where everybody looks for it, or cannot be read there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTracefs;
 

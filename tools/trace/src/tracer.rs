@@ -146,7 +146,7 @@ impl Tracer {
         let remedy = match (scope, exact) {
             // It stands behind a function, which has no probe of perf's.
             (Scope::Filters, Ok(Probes::Perf) | Err(_)) => Some("without --light"),
-            (Scope::Everything, Err(_)) => Some("where tracefs is on /sys/kernel/tracing"),
+            (Scope::Everything, Err(_)) => Some("where tracefs can be read at /sys/kernel/tracing"),
             (_, Ok(_)) => None,
         };
         let probes = exact.unwrap_or(Probes::Raw);

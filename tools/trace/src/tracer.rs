@@ -145,7 +145,10 @@ impl Tracer {
         may_trace()?;
         let remedy = match (scope, exact) {
             // It stands behind a function, which has no probe of perf's.
-            (Scope::Filters, Ok(Probes::Perf) | Err(_)) => Some("without --light"),
+            (Scope::Filters, Ok(Probes::Perf)) => Some("without --light"),
+            (Scope::Filters, Err(_)) => {
+                Some("without --light where tracefs can be read at /sys/kernel/tracing")
+            }
             (Scope::Everything, Err(_)) => Some("where tracefs can be read at /sys/kernel/tracing"),
             (_, Ok(_)) => None,
         };

@@ -21,7 +21,8 @@ const CALLS: [(&str, &str); 2] =
 fn empty() -> Result<Ebpf> {
     let btf = Btf::from_sys_fs().context("read the kernel's BTF")?;
     let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(EMPTY).context("load empty programs")?;
-    let by_perf = crate::needs::kernel().0 >= (7, 0);
+    let tracefs = Path::new("/sys/kernel/tracing/events/raw_syscalls").exists();
+    let by_perf = crate::needs::kernel().0 >= (7, 0) && tracefs;
     for name in ["sys_enter", "sys_exit"] {
         if by_perf {
             let program: &mut TracePoint = ebpf

@@ -16,7 +16,8 @@
  *
  * From Linux 7.0 on what stands at a raw tracepoint can be preempted, and the kernel skips its program for whoever runs meanwhile on
  * that processor. Around perf's probes of the same tracepoints preemption is off: each program is there a second time, NAME_perf,
- * for kernels where the reader takes those. They cost more. The signal's is there once: interrupts are off around it.
+ * for kernels where the reader takes those. They cost more. The signal's is there once: interrupts are off around it; so are those of
+ * security modules (module.h): where one is skipped the refusal is told all the same, and its reason is unknown.
  *
  * Attached in this order: cap_capable, signals, deaths, execs, sys_enter, sys_exit; detached in the opposite one.
  * Without the last two and without cap_capable, `refused` (or `not_permitted`) tells what filters refuse and nothing else:

@@ -103,7 +103,8 @@ impl std::fmt::Debug for Tracer {
 pub struct Missed {
     /// Events for which the ring had no room.
     pub lost: u64,
-    /// Program runs that the kernel skipped because one was running on the processor.
+    /// Program runs that the kernel skipped because one was running on the processor; those of security modules are left out, as
+    /// they cost a reason and no refusal.
     pub skipped_runs: u64,
     /// What would have kept it from that.
     pub remedy: Option<&'static str>,

@@ -119,7 +119,7 @@ impl Missed {
         let skipped = format!(
             "the kernel skipped {} runs of the tracer's programs: a refusal may be missing{}",
             self.skipped_runs,
-            self.remedy.map(|remedy| format!("; none is skipped {remedy}")).unwrap_or_default()
+            self.remedy.map(|remedy| format!("; they are not interrupted {remedy}")).unwrap_or_default()
         );
         [(self.lost, lost), (self.skipped_runs, skipped)]
             .into_iter()

@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
+use super::Canary;
 use crate::launcher::Engine;
 use crate::{Case, Ctx, Need, Outcome, Suite, Test, Weakening as W, cli};
 
@@ -102,37 +103,6 @@ pub const SUITE: Suite = Suite {
         },
     ],
 };
-
-/// A directory of the host that no container may touch, with one file in it.
-pub(super) struct Canary(tempfile::TempDir);
-
-impl Canary {
-    pub(super) fn new() -> Result<Canary> {
-        let dir = tempfile::Builder::new().prefix("plimtest-canary-").tempdir()?;
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777))?;
-        fs::write(dir.path().join("secret"), "of the host")?;
-        Ok(Canary(dir))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    pub(super) fn untouched(&self) -> Result<()> {
-        let names: Vec<_> = fs::read_dir(self.path())?.flatten().map(|entry| entry.file_name()).collect();
-        ensure!(names == ["secret"], "the host's directory now holds {names:?}");
-        ensure!(
-            fs::read_to_string(self.path().join("secret"))? == "of the host",
-            "the host's file was written"
-        );
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        ensure!(
-            !mounts.contains(&self.path().display().to_string()),
-            "something is mounted on the host's directory"
-        );
-        Ok(())
-    }
-}
 
 fn replace_by_link(case: &Case, name: &str, target: &str) -> Result<()> {
     let path = case.rootfs.join(name);
@@ -299,7 +269,7 @@ fn false_device_nodes(ctx: &Ctx) -> Result<()> {
     let mode = Mode::from_bits_truncate(0o666);
     mknod(&case.rootfs.join("data/kmsg"), SFlag::S_IFCHR, mode, makedev(1, 11))?;
     mknod(&case.rootfs.join("data/null"), SFlag::S_IFCHR, mode, makedev(1, 3))?;
-    super::check_verdicts(&ctx.run(case)?, &[("", "EPERM|EACCES"), ("", "ok|EACCES")])
+    crate::suites::check_verdicts(&ctx.run(case)?, &[("", "EPERM|EACCES"), ("", "ok|EACCES")])
 }
 
 fn working_directory_by_descriptor(ctx: &Ctx) -> Result<()> {
@@ -376,7 +346,7 @@ fn launchers_binary(ctx: &Ctx) -> Result<()> {
     // Nothing of the launcher can be opened for writing from inside, by any process directory that is there.
     let words =
         ["try", "readlink", "/proc/1/exe", "--", "open-rw", "/proc/1/exe", "--", "open-rw", "/proc/self/exe"];
-    super::check_verdicts(
+    crate::suites::check_verdicts(
         &ctx.witness_run(&words)?,
         &[("", "/bin/witness"), ("", "ETXTBSY"), ("", "ETXTBSY")],
     )?;

@@ -1,6 +1,8 @@
 //! One snapshot: every reader called once, and the whole thrown away when the target died meanwhile.
 
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -9,33 +11,41 @@ use plim_model::parse::status::Status;
 use plim_model::parse::{idmap, limits};
 use plim_model::process::User;
 use plim_model::seccomp::{Seccomp, SeccompMode};
-use plim_model::snapshot::{Devices, TargetInfo};
+use plim_model::snapshot::{Devices, TargetInfo, Unknown};
 use plim_model::{IdMap, NamespaceKind, Observed, SNAPSHOT_FORMAT, Snapshot};
 
-use crate::deadline::within;
+use crate::aside::Aside;
 use crate::error::ObserveError;
 use crate::namespaces::{self, Inodes};
-use crate::procdir::{LARGE, Process, read_bounded};
+use crate::procdir::{LARGE, Process, TaskDir, read_until};
 use crate::processes::{self, Group};
-use crate::root::Root;
+use crate::root::{LookError, Root};
 use crate::why::{self, ReadError, observed, refusal};
 use crate::{Members, Selected, SnapshotOptions, cgroup, devices, filters, lsm, mounts, sockets, sysctls};
 
+/// How long a mount table may take. For mounts that are stacked on each other the kernel needs the square of their number.
+const MOUNTS: Duration = Duration::from_secs(2);
+/// Most mounts of a target that are read.
+const MOST_MOUNTS: usize = 1 << 13;
+/// How long the file system of a target may take. A loaded disk answers well within it.
+const LOOKS: Duration = Duration::from_secs(3);
+
 pub(crate) fn snapshot(selected: &Selected, options: &SnapshotOptions) -> Result<Snapshot, ObserveError> {
     let process = selected.open_process()?;
-    let died = || ObserveError::Died { target: selected.target_name() };
     let task = &process.dir;
 
     let status = observed("read /proc/PID/status", None, task.status());
     let means = if options.already_stopped { filters::Means::Stopped } else { filters::Means::Any };
-    let dump = filters::dump_of(&process, means);
     let own = namespaces::inodes(task);
     let host = namespaces::host();
-    let mounts = mountinfo_of(task.read("mountinfo", LARGE));
-    let behind = behind_the_root(&process, &mounts);
-    let (cgroup, cgroup_rules) = cgroups(&process);
-    let group = group(selected.members, &own, &host, &cgroup, &options.neighbours, selected);
+    let mounts =
+        mountinfo_of(task.read_within("mountinfo", LARGE, task.deadline().part(MOUNTS)), MOST_MOUNTS);
+    let looking = begin_to_look(task, &mounts);
+    let dump = filters::dump_of(&process, means);
+    let Cgroups { cgroup, device_rules, unknown: no_cgroup } = cgroups(&process);
+    let group = group(selected, &own, &host, (&cgroup, no_cgroup), &options.neighbours);
     let (process_count, odd_processes) = processes::read(&process, &group);
+    let looked = end_looking(looking);
 
     let snapshot = Snapshot {
         format: SNAPSHOT_FORMAT.to_owned(),
@@ -45,7 +55,7 @@ pub(crate) fn snapshot(selected: &Selected, options: &SnapshotOptions) -> Result
             name: selected.name.clone(),
             pid: selected.pid,
             image: selected.image.clone(),
-            command: command(&process),
+            command: looked.command.present().cloned().unwrap_or_default(),
         },
         user: status.as_ref().map(|status| User {
             uid: status.uid,
@@ -61,76 +71,124 @@ pub(crate) fn snapshot(selected: &Selected, options: &SnapshotOptions) -> Result
         cgroup,
         read_only_paths: mounts
             .as_ref()
-            .and_then(|mounts| mounts::read_only_paths(mounts, &behind.masked_paths)),
+            .and_then(|mounts| mounts::read_only_paths(mounts, &looked.masked_paths)),
         mounts: mounts.map(|mounts| mounts.into_iter().map(|entry| entry.mount).collect()),
-        masked_paths: behind.masked_paths,
-        devices: Devices { nodes: behind.device_nodes, cgroup_rules },
+        masked_paths: looked.masked_paths,
+        devices: Devices { nodes: looked.device_nodes, cgroup_rules: device_rules },
         rlimits: observed(
             "read /proc/PID/limits",
             None,
             task.text("limits").and_then(|text| Ok(limits::parse(&text)?)),
         ),
         sysctls: sysctls::read(&process, &own),
-        engine_sockets: behind.engine_sockets,
+        engine_sockets: looked.engine_sockets,
         process_count,
         odd_processes,
-        unknown: Vec::new(),
+        unknown: unknown(&options.neighbours, &looked.command),
     };
-    if process.is_alive() { Ok(snapshot) } else { Err(died()) }
+    process.check_alive(&selected.target_name())?;
+    Ok(snapshot)
 }
 
-fn mountinfo_of(text: Result<Vec<u8>, ReadError>) -> Observed<Vec<MountEntry>> {
-    let parsed = text.and_then(|text| Ok(mountinfo::parse(&text)?));
+/// What is unknown and has no value of its own.
+fn unknown(neighbours: &crate::Neighbours, command: &Observed<Vec<String>>) -> Vec<Unknown> {
+    let command = match command {
+        Observed::Unknown(why) => Some(("/target/command", why)),
+        Observed::Present(_) | Observed::Absent => None,
+    };
+    let places = neighbours.unread.iter().map(|why| ("/namespaces", why)).chain(command);
+    places.map(|(path, why)| Unknown { path: path.to_owned(), why: why.clone() }).collect()
+}
+
+/// `most` is the number of mounts that are read.
+fn mountinfo_of(text: Result<Vec<u8>, ReadError>, most: usize) -> Observed<Vec<MountEntry>> {
+    let parsed = text.and_then(|text| {
+        let mounts = text.iter().filter(|byte| **byte == b'\n').count();
+        if mounts > most { Err(ReadError::TooMany(most)) } else { Ok(mountinfo::parse(&text)?) }
+    });
     observed("read /proc/PID/mountinfo", None, parsed)
 }
 
-/// What is read of the target's own file system.
-struct BehindTheRoot {
+/// What the target can hold up: its memory and its file system.
+struct Looked {
+    command: Observed<Vec<String>>,
     masked_paths: Observed<Vec<String>>,
     device_nodes: Observed<Vec<plim_model::snapshot::Device>>,
     engine_sockets: Observed<Vec<plim_model::snapshot::EngineSocket>>,
 }
 
-fn behind_the_root(process: &Process, mounts: &Observed<Vec<MountEntry>>) -> BehindTheRoot {
-    // A descriptor for each reader: one that is held up keeps its own.
-    let root = || match Root::of(&process.dir) {
-        Ok(root) => Observed::Present(root),
-        Err(errno) => Observed::Unknown(refusal("open /proc/PID/root", errno, why::PTRACE)),
-    };
-    let with_mounts = || match (root(), mounts.clone()) {
-        (Observed::Present(root), Observed::Present(mounts)) => Observed::Present((root, mounts)),
-        (Observed::Unknown(why), _) | (_, Observed::Unknown(why)) => Observed::Unknown(why),
-        (Observed::Absent, _) | (_, Observed::Absent) => Observed::Absent,
-    };
-    BehindTheRoot {
-        masked_paths: with_mounts().and_then(|(root, list)| {
-            within("look at masked paths", move || mounts::masked_paths(&root, &list))
-        }),
-        device_nodes: root()
-            .and_then(|root| within("list /dev of the target", move || devices::nodes(&root))),
-        engine_sockets: with_mounts().and_then(|(root, list)| {
-            within("look for engine sockets", move || sockets::engine_sockets(&root, &list))
-        }),
+/// Begins to look, in a process that is not waited for beyond its deadline. The answers come in the order of [`Looked`].
+fn begin_to_look(task: &TaskDir, mounts: &Observed<Vec<MountEntry>>) -> Result<Aside, String> {
+    Aside::begin(task.as_fd(), task.deadline().part(LOOKS), |answers| {
+        answers.give(&command(task));
+        let root = mounts.as_ref().and_then(|mounts| match Root::of(task, mounts) {
+            Ok(root) => Observed::Present((root, mounts)),
+            Err(LookError::Errno(errno)) => {
+                Observed::Unknown(refusal("open /proc/PID/root", errno, why::PTRACE))
+            }
+            Err(error) => Observed::Unknown(format!("look at the target's root: {error}")),
+        });
+        let root = root.as_ref();
+        answers.give(&root.clone().and_then(|(root, mounts)| mounts::masked_paths(root, mounts)));
+        answers.give(&root.clone().and_then(|(root, _)| devices::nodes(root)));
+        answers.give(&root.and_then(|(root, mounts)| sockets::engine_sockets(root, mounts)));
+    })
+}
+
+fn end_looking(looking: Result<Aside, String>) -> Looked {
+    match looking {
+        Ok(mut aside) => Looked {
+            command: aside.next("read /proc/PID/cmdline"),
+            masked_paths: aside.next("look at masked paths"),
+            device_nodes: aside.next("list /dev of the target"),
+            engine_sockets: aside.next("look for engine sockets"),
+        },
+        Err(why) => {
+            let why = format!("look at the target's files: {why}");
+            Looked {
+                command: Observed::Unknown(why.clone()),
+                masked_paths: Observed::Unknown(why.clone()),
+                device_nodes: Observed::Unknown(why.clone()),
+                engine_sockets: Observed::Unknown(why),
+            }
+        }
     }
 }
 
-/// The reader's own mounts, in which the target's cgroups are looked up.
-fn cgroups(process: &Process) -> (plim_model::cgroup::Cgroup, Observed<Vec<String>>) {
+/// The target's cgroups.
+struct Cgroups {
+    cgroup: plim_model::cgroup::Cgroup,
+    device_rules: Observed<Vec<String>>,
+    /// Why it is not known which they are.
+    unknown: Option<String>,
+}
+
+/// They are looked up in the reader's own mounts.
+fn cgroups(process: &Process) -> Cgroups {
+    let unread = |own: &[MountEntry], why: String| Cgroups {
+        cgroup: cgroup::unknown(own, &why),
+        device_rules: Observed::Unknown(why.clone()),
+        unknown: Some(why),
+    };
     let own = open("/proc/thread-self/mountinfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(ReadError::from)
-        .and_then(|fd| read_bounded(fd, LARGE));
-    let own = match mountinfo_of(own) {
+        .and_then(|fd| read_until(fd, LARGE, process.dir.deadline().part(MOUNTS)));
+    let own = match mountinfo_of(own, usize::MAX) {
         Observed::Present(own) => own,
         Observed::Absent => Vec::new(),
-        Observed::Unknown(why) => return (cgroup::unknown(&[], &why), Observed::Unknown(why)),
+        Observed::Unknown(why) => return unread(&[], why),
     };
     match observed("read /proc/PID/cgroup", None, process.dir.text("cgroup")) {
-        Observed::Present(membership) => cgroup::read(Path::new("/"), &own, &membership),
+        Observed::Present(membership) => {
+            let (cgroup, device_rules) = cgroup::read(Path::new("/"), &own, &membership);
+            Cgroups { cgroup, device_rules, unknown: None }
+        }
         Observed::Absent => {
             let why = "read /proc/PID/cgroup: ENOENT; the kernel has no cgroups";
-            (cgroup::unknown(&own, why), Observed::Absent)
+            let cgroup = cgroup::unknown(&own, why);
+            Cgroups { cgroup, device_rules: Observed::Absent, unknown: None }
         }
-        Observed::Unknown(why) => (cgroup::unknown(&own, &why), Observed::Unknown(why)),
+        Observed::Unknown(why) => unread(&own, why),
     }
 }
 
@@ -158,48 +216,44 @@ fn id_maps(process: &Process) -> Observed<IdMap> {
 }
 
 /// The command line lies in the target's memory, which it may have mapped from a file system that does not answer.
-/// What cannot be read of it leaves the list empty: it is a label, no fact that anything is judged by.
-fn command(process: &Process) -> Vec<String> {
+fn command(task: &TaskDir) -> Observed<Vec<String>> {
     /// `MAX_ARG_STRLEN` is 128 KiB for one argument; a person reads no more than this of all.
     const LONGEST: usize = 1 << 20;
-    let Ok(task) = process.dir.try_clone() else { return Vec::new() };
-    let read = within("read /proc/PID/cmdline", move || {
-        observed("read /proc/PID/cmdline", None, task.read("cmdline", LONGEST))
-    });
-    let Observed::Present(bytes) = read else { return Vec::new() };
-    let mut arguments: Vec<String> = bytes
-        .split(|byte| *byte == 0)
-        .map(|argument| plim_model::text::escape(&String::from_utf8_lossy(argument)).to_string())
-        .collect();
-    // Each argument ends with a NUL.
-    if arguments.last().is_some_and(String::is_empty) {
-        arguments.pop();
-    }
-    arguments
+    observed("read /proc/PID/cmdline", None, task.read("cmdline", LONGEST)).map(|bytes| {
+        let mut arguments: Vec<String> = bytes
+            .split(|byte| *byte == 0)
+            .map(|argument| plim_model::text::escape(&String::from_utf8_lossy(argument)).to_string())
+            .collect();
+        // Each argument ends with a NUL.
+        if arguments.last().is_some_and(String::is_empty) {
+            arguments.pop();
+        }
+        arguments
+    })
 }
 
 /// Who belongs to the target, for a reader that wants nothing else of it.
 pub(crate) fn group_of(selected: &Selected, process: &Process, neighbours: &crate::Neighbours) -> Group {
     let own = namespaces::inodes(&process.dir);
-    let (cgroup, _) = cgroups(process);
-    group(selected.members, &own, &namespaces::host(), &cgroup, neighbours, selected)
+    let Cgroups { cgroup, unknown, .. } = cgroups(process);
+    group(selected, &own, &namespaces::host(), (&cgroup, unknown), neighbours)
 }
 
 /// Who else belongs to the target. A pid namespace that is the host's or that another container is in (`--pid=host`,
 /// `--pid=container:X`) says nothing; then the cgroup alone decides.
 fn group(
-    members: Members,
+    selected: &Selected,
     own: &Inodes,
     host: &Inodes,
-    cgroup: &plim_model::cgroup::Cgroup,
+    (cgroup, unknown): (&plim_model::cgroup::Cgroup, Option<String>),
     neighbours: &crate::Neighbours,
-    selected: &Selected,
 ) -> Group {
     let kind = NamespaceKind::Pid;
-    let cgroup = match members {
-        Members::OfPidNamespace => None,
+    let cgroup = match (selected.members, unknown) {
+        (Members::OfPidNamespace, _) => None,
+        (Members::OfContainer, Some(why)) => return Group::Unknown(why),
         // Any hierarchy in which the container is not at the root.
-        Members::OfContainer => ["unified", "memory", "pids", "devices", "freezer", "cpu"]
+        (Members::OfContainer, None) => ["unified", "memory", "pids", "devices", "freezer", "cpu"]
             .into_iter()
             .find_map(|key| cgroup.paths.get(key).filter(|path| *path != "/").map(|path| (key, path)))
             .map(|(key, path)| (key.to_owned(), path.clone())),

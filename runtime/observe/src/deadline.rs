@@ -1,61 +1,46 @@
-//! A bound on time for reads that the target can hold up.
+//! A bound on the time that one target may take.
 //!
-//! A container may mount FUSE file systems, and map files of one over its own command line: whoever looks there waits
-//! for an answer that the container gives when it likes. Such reads run in a thread of their own.
+//! Every read of a target goes through a [`Deadline`], so that a container that makes the kernel's files long or slow
+//! to write costs its own facts and not those of other targets.
 
-use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use plim_model::Observed;
+use crate::why::ReadError;
 
-/// How long the file system of a target may take. A loaded disk answers well within it.
-const LIMIT: Duration = Duration::from_secs(5);
+/// How long all of one target may take: some 100 µs a thread, for as many threads as are read.
+const TARGET: Duration = Duration::from_secs(10);
 
-/// Runs `job` in a thread. When it does not end in time it is left behind (waits on FUSE are killable, so it ends with
-/// the process at the latest) and the observation is unknown.
-pub(crate) fn within<T: Send + 'static>(
-    operation: &str,
-    job: impl FnOnce() -> Observed<T> + Send + 'static,
-) -> Observed<T> {
-    within_limit(operation, LIMIT, job)
+/// A point in time after which nothing more is read, and how long it was from the start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    end: Instant,
+    whole: Duration,
 }
 
-fn within_limit<T: Send + 'static>(
-    operation: &str,
-    limit: Duration,
-    job: impl FnOnce() -> Observed<T> + Send + 'static,
-) -> Observed<T> {
-    let (sender, receiver) = mpsc::channel();
-    let spawned = std::thread::Builder::new().name("plim-observe".to_owned()).spawn(move || {
-        // The receiver is gone when the time was up: nobody wants the answer then.
-        let _unwanted = sender.send(job());
-    });
-    if let Err(error) = spawned {
-        return Observed::Unknown(format!("{operation}: start a thread: {error}"));
+impl Deadline {
+    /// The time for a whole target, from now on.
+    pub(crate) fn for_target() -> Deadline {
+        Deadline::after(TARGET)
     }
-    match receiver.recv_timeout(limit) {
-        Ok(observed) => observed,
-        Err(mpsc::RecvTimeoutError::Timeout) => Observed::Unknown(format!(
-            "{operation}: no answer within {} s; a file system of the target holds the reader up",
-            limit.as_secs()
-        )),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            Observed::Unknown(format!("{operation}: the reading thread panicked"))
-        }
+
+    /// So long from now on.
+    pub(crate) fn after(whole: Duration) -> Deadline {
+        Deadline { end: Instant::now() + whole, whole }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// At most `part` from now on, so that one slow read leaves time for the others.
+    pub(crate) fn part(self, part: Duration) -> Deadline {
+        let own = Deadline::after(part);
+        if own.end < self.end { own } else { self }
+    }
 
-    #[test]
-    fn gives_up_on_a_reader_that_is_held_up() {
-        let slow = within_limit("read x", Duration::from_millis(20), || {
-            std::thread::sleep(Duration::from_secs(1));
-            Observed::Present(())
-        });
-        assert!(matches!(slow, Observed::Unknown(why) if why.starts_with("read x: no answer within 0 s")));
-        assert_eq!(within("read x", || Observed::Present(7)), Observed::Present(7));
+    /// What is left of it.
+    pub(crate) fn left(self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    /// An error once it has passed.
+    pub(crate) fn check(self) -> Result<(), ReadError> {
+        if self.left().is_zero() { Err(ReadError::TooSlow(self.whole)) } else { Ok(()) }
     }
 }

@@ -5,8 +5,7 @@ use nix::sys::stat::{SFlag, major, minor};
 use plim_model::Observed;
 use plim_model::snapshot::Device;
 
-use crate::root::{Root, kind};
-use crate::why::refusal;
+use crate::root::{LookError, Root, kind};
 
 /// Every block and character device in the target's /dev and in directories of the same file system below it
 /// (/dev/net/tun, /dev/snd/…), sorted by path. Absent when there is no /dev.
@@ -14,10 +13,8 @@ pub(crate) fn nodes(root: &Root) -> Observed<Vec<Device>> {
     let files = match root.tree("/dev") {
         Ok(Some(files)) => files,
         Ok(None) => return Observed::Unknown("list /dev of the target: more files than are read".to_owned()),
-        Err(Errno::ENOENT | Errno::ENOTDIR) => return Observed::Absent,
-        Err(errno) => {
-            return Observed::Unknown(refusal("list /dev of the target", errno, Some("CAP_DAC_READ_SEARCH")));
-        }
+        Err(LookError::Errno(Errno::ENOENT | Errno::ENOTDIR)) => return Observed::Absent,
+        Err(error) => return Observed::Unknown(error.during("list /dev of the target")),
     };
     let mut devices: Vec<Device> = files
         .into_iter()

@@ -44,6 +44,16 @@ pub enum ObserveError {
     },
 }
 
+impl ObserveError {
+    /// Whether the process that was meant does not run any more. Every other error leaves that unknown.
+    pub fn is_gone(&self) -> bool {
+        matches!(
+            self,
+            ObserveError::NoSuchProcess { .. } | ObserveError::Died { .. } | ObserveError::Reused { .. }
+        )
+    }
+}
+
 /// An engine could not be asked, or gave an answer that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -68,6 +78,16 @@ pub enum EngineError {
         found: String,
         /// What was expected.
         expected: String,
+    },
+    /// It answered, but the process of a container that runs could not be looked at.
+    #[error("{engine}: container {container}")]
+    Container {
+        /// The engine.
+        engine: &'static str,
+        /// The container's name or id.
+        container: String,
+        /// Why not.
+        source: ObserveError,
     },
     /// A setting in the environment that cannot be used.
     #[error("{engine}: {variable} is {value:?}, expected {expected}")]
@@ -136,6 +156,18 @@ pub enum FindError {
     /// The engine that was named cannot be asked.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+/// An error with its causes.
+pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 fn words(introduction: &str, list: &[String]) -> String {

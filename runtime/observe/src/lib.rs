@@ -10,6 +10,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod aside;
 mod assemble;
 pub mod bpf;
 mod cgroup;
@@ -23,7 +24,7 @@ mod mounts;
 mod namespaces;
 mod procdir;
 mod processes;
-mod root;
+pub mod root;
 mod sockets;
 mod sys;
 mod sysctls;

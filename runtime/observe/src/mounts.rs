@@ -1,12 +1,12 @@
 //! Mounts of the target, and what they hide or make read-only.
 
-use nix::errno::Errno;
+use std::collections::BTreeSet;
+
 use nix::sys::stat::{SFlag, major, minor};
 use plim_model::Observed;
 use plim_model::parse::mountinfo::MountEntry;
 
-use crate::root::{Root, kind};
-use crate::why::refusal;
+use crate::root::{LookError, Root, kind};
 
 /// Kernel file systems whose files are the kernel's interface: an empty directory of one hides nothing.
 const KERNEL: [&str; 5] = ["proc", "sysfs", "cgroup", "cgroup2", "securityfs"];
@@ -32,15 +32,9 @@ pub(crate) fn masked_paths(root: &Root, mounts: &[MountEntry]) -> Observed<Vec<S
         match is_masked(root, entry) {
             Ok(true) => masked.push(entry.mount.target.clone()),
             Ok(false) => {}
-            Err(errno) => {
-                return Observed::Unknown(refusal(
-                    &format!(
-                        "look at {} in the target's root",
-                        plim_model::text::escape(&entry.mount.target)
-                    ),
-                    errno,
-                    Some("CAP_DAC_READ_SEARCH"),
-                ));
+            Err(error) => {
+                let path = plim_model::text::escape(&entry.mount.target);
+                return Observed::Unknown(error.during(&format!("look at {path} in the target's root")));
             }
         }
     }
@@ -49,7 +43,7 @@ pub(crate) fn masked_paths(root: &Root, mounts: &[MountEntry]) -> Observed<Vec<S
     Observed::Present(masked)
 }
 
-fn is_masked(root: &Root, entry: &MountEntry) -> Result<bool, Errno> {
+fn is_masked(root: &Root, entry: &MountEntry) -> Result<bool, LookError> {
     let mount = &entry.mount;
     // A bind mount of one node: of the host's devtmpfs or of the tmpfs that is the container's /dev. Nodes mounted
     // into /dev (rootless engines have no other way to give /dev/null) hide nothing.
@@ -64,8 +58,8 @@ fn is_masked(root: &Root, entry: &MountEntry) -> Result<bool, Errno> {
     let stat = match root.stat(&mount.target) {
         Ok(stat) => stat,
         // Covered by a later mount, or unmounted meanwhile.
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(false),
-        Err(errno) => return Err(errno),
+        Err(error) if error.leads_nowhere() => return Ok(false),
+        Err(error) => return Err(error),
     };
     if kind(&stat) == SFlag::S_IFCHR {
         return Ok(may_be_null && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3));
@@ -78,16 +72,16 @@ pub(crate) fn read_only_paths(
     mounts: &[MountEntry],
     masked: &Observed<Vec<String>>,
 ) -> Observed<Vec<String>> {
-    let hidden: &[String] = match masked {
-        Observed::Present(paths) => paths,
-        Observed::Absent => &[],
+    let hidden: BTreeSet<&str> = match masked {
+        Observed::Present(paths) => paths.iter().map(String::as_str).collect(),
+        Observed::Absent => BTreeSet::new(),
         Observed::Unknown(why) => return Observed::Unknown(why.clone()),
     };
     let mut paths: Vec<String> = mounts
         .iter()
         .filter(|entry| in_kernel_tree(entry) && is_read_only(entry))
         .map(|entry| entry.mount.target.clone())
-        .filter(|path| !hidden.contains(path))
+        .filter(|path| !hidden.contains(path.as_str()))
         .collect();
     paths.sort();
     paths.dedup();

@@ -7,7 +7,7 @@ use plim_model::{HostPid, NamespaceId, NamespaceKind, Namespaces, Observed};
 
 use crate::Selected;
 use crate::engines;
-use crate::error::EngineError;
+use crate::error::{EngineError, sentence};
 use crate::procdir::{Process, TaskDir};
 use crate::why::{self, observed};
 
@@ -63,6 +63,8 @@ fn is_kernel_thread(task: &TaskDir) -> bool {
 #[derive(Debug, Default)]
 pub struct Neighbours {
     known: Vec<(String, HostPid, Inodes)>,
+    /// Containers that could not be read, and why: the target may share namespaces with them.
+    pub(crate) unread: Vec<String>,
 }
 
 impl Neighbours {
@@ -79,12 +81,24 @@ impl Neighbours {
 
     /// Of a list that is at hand. A container that ended meanwhile shares nothing any more.
     pub fn of(targets: &[Selected]) -> Neighbours {
-        let known = targets.iter().filter_map(|target| {
-            let process = target.open_process().ok()?;
-            let inodes = inodes(&process.dir);
-            process.is_alive().then(|| (target.target_name(), target.pid, inodes))
-        });
-        Neighbours { known: known.collect() }
+        let mut neighbours = Neighbours::default();
+        for target in targets {
+            let read = target.open_process().and_then(|process| {
+                let inodes = inodes(&process.dir);
+                process.check_alive(&target.target_name())?;
+                Ok(inodes)
+            });
+            match read {
+                Ok(inodes) => neighbours.known.push((target.target_name(), target.pid, inodes)),
+                Err(error) if error.is_gone() => {}
+                Err(error) => neighbours.unread.push(format!(
+                    "compare with {}: {}",
+                    target.target_name(),
+                    sentence(&error)
+                )),
+            }
+        }
+        neighbours
     }
 
     /// Other containers in this namespace, sorted.
@@ -143,6 +157,7 @@ mod tests {
                 ("docker:b".to_owned(), HostPid(3), own.clone()),
                 ("docker:self".to_owned(), HostPid(2), own.clone()),
             ],
+            unread: Vec::new(),
         };
         let told = describe(&own, &host, HostPid(2), &neighbours);
         let net = told[&NamespaceKind::Net].present().expect("net");

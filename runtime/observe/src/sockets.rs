@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 use plim_model::Observed;
 use plim_model::parse::mountinfo::MountEntry;
 use plim_model::snapshot::EngineSocket;
 
 use crate::root::{Root, kind};
-use crate::why::refusal;
 
 /// Where engines put their sockets. /var/run is a link to /run nearly everywhere; both are looked at, and a socket
 /// that is found on both paths is told once.
@@ -55,15 +53,14 @@ pub(crate) fn engine_sockets(root: &Root, mounts: &[MountEntry]) -> Observed<Vec
                     found.push(EngineSocket { path, engine: engine.to_owned() });
                 }
             }
-            // Something else by that name, or nothing. A path through a file, a loop or a name that is too long leads
-            // nowhere for the target too.
-            Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG) => {}
-            Err(errno) => {
-                return Observed::Unknown(refusal(
-                    &format!("look at {} in the target's root", plim_model::text::escape(&path)),
-                    errno,
-                    Some("CAP_DAC_READ_SEARCH"),
-                ));
+            // Something else by that name. A path through a file, a loop or a name that is too long leads nowhere for
+            // the target too.
+            Ok(_) => {}
+            // The mount table replaced bytes that are not UTF-8.
+            Err(error) if error.leads_nowhere() && !path.contains('\u{fffd}') => {}
+            Err(error) => {
+                let path = plim_model::text::escape(&path);
+                return Observed::Unknown(error.during(&format!("look at {path} in the target's root")));
             }
         }
     }

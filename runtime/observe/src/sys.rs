@@ -110,6 +110,50 @@ pub(crate) fn ptrace_detach(tid: i32, signal: i32) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Forks (fork(2)): the child's pid, or `None` in the child, which runs this thread alone.
+///
+/// glibc leaves its allocator usable in the child; any other lock that another thread holds stays locked there for ever.
+/// The child ends with [`exit_now`], never by returning.
+pub(crate) fn fork() -> Result<Option<i32>, Errno> {
+    // SAFETY: the callers' children allocate, make system calls and end with _exit; they take no lock of this program.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(Some(child.as_raw())),
+        nix::unistd::ForkResult::Child => Ok(None),
+    }
+}
+
+/// Ends a forked child without the exit handlers of the program that it was forked from.
+pub(crate) fn exit_now() -> ! {
+    // SAFETY: _exit takes a number and does not return.
+    unsafe { libc::_exit(0) }
+}
+
+/// Closes every descriptor but these (close_range(2), Linux 5.9), in a forked child that ends with [`exit_now`].
+pub(crate) fn close_all_but(keep: &[RawFd]) {
+    let mut keep: Vec<libc::c_uint> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
+    keep.sort_unstable();
+    let mut first = 0;
+    for last in keep.iter().map(|fd| fd.checked_sub(1)).chain([Some(libc::c_uint::MAX)]) {
+        if let Some(last) = last.filter(|last| first <= *last) {
+            // SAFETY: the objects that own these descriptors are copies of the parent's, which the child never drops.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+        first = last.map_or(1, |last| last.saturating_add(2));
+    }
+}
+
+/// Has the kernel reap the children of the calling process (signal(7), SIGCHLD with SIG_IGN).
+pub(crate) fn ignore_children() {
+    // SAFETY: SIG_IGN is no handler, so none of ours is called in a signal's context.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Sends the calling process SIGKILL when its parent thread ends (`PR_SET_PDEATHSIG`).
+pub(crate) fn die_with_parent() {
+    // SAFETY: prctl takes two integers here and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
 // bpf(2): operations and types of linux/bpf.h.
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;

@@ -2,6 +2,8 @@
 //!
 //! Pids are written `PID`, so that the same refusal reads the same for every target.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 use plim_model::Observed;
 use plim_model::capability::Capability;
@@ -14,8 +16,31 @@ pub(crate) enum ReadError {
     Errno(Errno),
     /// There was more than the bound, which no honest kernel file has.
     TooLong(usize),
+    /// There were more than are read, of what is counted.
+    TooMany(usize),
+    /// It was not read to its end in this time.
+    TooSlow(Duration),
     /// The text did not have its documented shape.
     Shape(String),
+}
+
+impl ReadError {
+    /// Whether the task is gone: ENOENT where its directory was, ESRCH in a directory that is held. Every other error,
+    /// such as EMFILE, leaves it unknown.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, ReadError::Errno(Errno::ENOENT | Errno::ESRCH))
+    }
+
+    /// The reason, with the operation that was tried.
+    pub(crate) fn during(self, operation: &str, needs: Option<&str>) -> String {
+        match self {
+            ReadError::Errno(errno) => refusal(operation, errno, needs),
+            ReadError::TooLong(limit) => format!("{operation}: more than the {limit} bytes that are read"),
+            ReadError::TooMany(limit) => format!("{operation}: more than the {limit} that are read"),
+            ReadError::TooSlow(limit) => format!("{operation}: not done within {} s", limit.as_secs_f32()),
+            ReadError::Shape(problem) => format!("{operation}: {problem}"),
+        }
+    }
 }
 
 impl From<Errno> for ReadError {
@@ -67,11 +92,7 @@ pub(crate) fn observed<T>(operation: &str, needs: Option<&str>, result: Result<T
     match result {
         Ok(value) => Observed::Present(value),
         Err(ReadError::Errno(Errno::ENOENT)) => Observed::Absent,
-        Err(ReadError::Errno(errno)) => Observed::Unknown(refusal(operation, errno, needs)),
-        Err(ReadError::TooLong(limit)) => {
-            Observed::Unknown(format!("{operation}: more than the {limit} bytes that are read"))
-        }
-        Err(ReadError::Shape(problem)) => Observed::Unknown(format!("{operation}: {problem}")),
+        Err(error) => Observed::Unknown(error.during(operation, needs)),
     }
 }
 

@@ -3,8 +3,10 @@
 //! A container's first process is the child of the engine's monitor, which lives outside of it: containerd's shim works in
 //! the bundle's directory, conmon is told it with `-b`. Docker's usual places are looked at first.
 
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -12,11 +14,15 @@ use plim_model::{HostPid, NamespaceKind, Observed};
 use serde_json::Value;
 
 use crate::Selected;
+use crate::aside::Aside;
 use crate::procdir::{Process, read_bounded};
 use crate::why::{self, ReadError, refusal};
 
 /// Bound for one specification: its seccomp rules are the longest part.
 const LARGEST: usize = 16 << 20;
+
+/// How long looking for one may take.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// Where dockerd's own containerd and a separate one keep the bundles of Docker's containers.
 const DOCKER: [&str; 2] = [
@@ -39,11 +45,26 @@ pub(super) fn spec(selected: &Selected) -> Observed<Value> {
         Ok(found) => directories.extend(found),
         Err(why) => reasons.push(why),
     }
-    let membership = process.dir.text("cgroup").unwrap_or_default();
+    let membership = match process.dir.text("cgroup") {
+        Ok(membership) => membership,
+        Err(error) => return Observed::Unknown(error.during("read /proc/PID/cgroup", None)),
+    };
+    // A directory is the monitor's word, and may lie on a file system that does not answer.
+    let looking = Aside::begin(process.dir.as_fd(), process.dir.deadline().part(LOOK), |answers| {
+        answers.give(&first_of(&directories, &membership, reasons));
+    });
+    match looking {
+        Ok(mut aside) => aside.next("look for the engine's config.json"),
+        Err(why) => Observed::Unknown(format!("look for the engine's config.json: {why}")),
+    }
+}
+
+/// The first specification that belongs to the container.
+fn first_of(directories: &[PathBuf], membership: &str, mut reasons: Vec<String>) -> Observed<Value> {
     for directory in directories {
         let path = directory.join("config.json");
         match read(&path) {
-            Ok(Some(spec)) if belongs(&spec, &directory, &membership) => return Observed::Present(spec),
+            Ok(Some(spec)) if belongs(&spec, directory, membership) => return Observed::Present(spec),
             Ok(Some(_)) => reasons.push(format!("{} is of another container", path.display())),
             Ok(None) => {}
             Err(why) => reasons.push(why),
@@ -55,10 +76,7 @@ pub(super) fn spec(selected: &Selected) -> Observed<Value> {
 
 /// Where the parent of the first process works, and what it was told with `-b` or `--bundle`.
 fn monitors_bundles(init: &Process) -> Result<Vec<PathBuf>, String> {
-    let unreadable = |what: &str, error: ReadError| match error {
-        ReadError::Errno(errno) => refusal(what, errno, why::PTRACE),
-        _ => format!("{what}: not its documented shape"),
-    };
+    let unreadable = |what: &str, error: ReadError| error.during(what, why::PTRACE);
     let stat = init.dir.text("stat").map_err(|error| unreadable("read /proc/PID/stat", error))?;
     // `pid (comm) state ppid`: comm may hold anything, so the last parenthesis counts.
     let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
@@ -89,7 +107,7 @@ fn monitors_bundles(init: &Process) -> Result<Vec<PathBuf>, String> {
         }
     }
     // Another process may have got the parent's pid: then this one has another parent by now.
-    let now = init.dir.text("stat").unwrap_or_default();
+    let now = init.dir.text("stat").map_err(|error| unreadable("read /proc/PID/stat", error))?;
     if now.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok())
         != Some(parent.pid.0)
     {
@@ -126,7 +144,7 @@ fn read(path: &Path) -> Result<Option<Value>, String> {
         }
     };
     let bytes =
-        read_bounded(fd, LARGEST).map_err(|_| format!("{}: more than {LARGEST} bytes", path.display()))?;
+        read_bounded(fd, LARGEST).map_err(|error| error.during(&format!("read {}", path.display()), None))?;
     let spec: Value =
         serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
     match spec.get("ociVersion") {

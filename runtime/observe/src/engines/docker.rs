@@ -199,7 +199,7 @@ mod tests {
         let path = top.path().join("d.sock");
         let error = ask::<serde_json::Value>(&path, "/containers/json").expect_err("nobody there");
         assert_eq!(
-            super::super::sentence(&error),
+            crate::error::sentence(&error),
             format!("docker: ask the daemon at {}: ENOENT (no such file or directory)", path.display())
         );
         assert!(

@@ -11,7 +11,7 @@ mod plim;
 use plim_model::{HostPid, Observed};
 
 use crate::Selected;
-use crate::error::{EngineError, FindError};
+use crate::error::{EngineError, FindError, sentence};
 
 /// What an engine says of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,18 +120,6 @@ fn find_in(engines: &[&dyn Engine], engine: Option<&str>, name: &str) -> Result<
     }
 }
 
-/// An error with its causes.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 /// Names of running containers that are spelt alike, at most a third of the letters away (two swapped neighbours count
 /// as one): at most three, the best first.
 fn nearest(engines: &[&dyn Engine], name: &str) -> Vec<String> {
@@ -162,6 +150,10 @@ pub(crate) fn all() -> (Vec<Selected>, Vec<EngineError>) {
                     match engine.select(&known) {
                         Ok(selected) => targets.push(selected),
                         Err(FindError::Engine(error)) => errors.push(error),
+                        Err(FindError::Target(source)) if !source.is_gone() => {
+                            let container = known.names.first().unwrap_or(&known.id).clone();
+                            errors.push(EngineError::Container { engine: engine.name(), container, source });
+                        }
                         // It ended since the list was made.
                         Err(_) => {}
                     }

@@ -87,8 +87,25 @@ fn state_at(path: &Path) -> Result<Option<ContainerState>, EngineError> {
 }
 
 /// Whether the container still runs: the process has the pid *and* started when the state file says.
-fn lives(state: &ContainerState) -> bool {
-    Process::open(state.pid).is_ok_and(|process| process.start_time_ticks() == state.start_time_ticks)
+///
+/// # Errors
+/// The process cannot be looked at, which is no sign that it has ended.
+fn lives(state: &ContainerState) -> Result<bool, EngineError> {
+    match Process::open(state.pid) {
+        Ok(process) => Ok(process.start_time_ticks() == state.start_time_ticks),
+        Err(error) if error.is_gone() => Ok(false),
+        Err(source) => Err(EngineError::Container { engine: "plim", container: state.name.clone(), source }),
+    }
+}
+
+fn live_states() -> Result<Vec<ContainerState>, EngineError> {
+    let mut live = Vec::new();
+    for state in states()? {
+        if lives(&state)? {
+            live.push(state);
+        }
+    }
+    Ok(live)
 }
 
 fn states() -> Result<Vec<ContainerState>, EngineError> {
@@ -114,9 +131,8 @@ impl Engine for Plim {
 
     /// Stale files, of containers that ended without their monitor, are passed over.
     fn known(&self) -> Result<Vec<Known>, EngineError> {
-        Ok(states()?
+        Ok(live_states()?
             .into_iter()
-            .filter(lives)
             .map(|state| Known {
                 id: state.id,
                 names: vec![state.name],
@@ -127,7 +143,7 @@ impl Engine for Plim {
     }
 
     fn select(&self, known: &Known) -> Result<Selected, FindError> {
-        let state = states()?.into_iter().find(|state| state.id == known.id && lives(state));
+        let state = live_states()?.into_iter().find(|state| state.id == known.id);
         let title = || format!("plim:{}", known.names.first().unwrap_or(&known.id));
         let state =
             state.ok_or_else(|| FindError::NotRunning { target: title(), state: "gone".to_owned() })?;
@@ -166,8 +182,11 @@ mod tests {
         }
         std::fs::create_dir(top.path().join("empty")).expect("mkdir");
         let states = states_in(top.path()).expect("reads");
-        let live: Vec<&str> =
-            states.iter().filter(|state| lives(state)).map(|state| state.id.as_str()).collect();
+        let live: Vec<&str> = states
+            .iter()
+            .filter(|state| lives(state).expect("looked at"))
+            .map(|state| state.id.as_str())
+            .collect();
         assert_eq!((states.len(), live), (2, vec!["aaa"]));
     }
 

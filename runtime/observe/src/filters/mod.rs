@@ -113,7 +113,11 @@ pub fn dump(pid: HostPid, means: Means) -> Observed<Dump> {
         Err(error) => return Observed::Unknown(error.to_string()),
     };
     let dump = dump_of(&process, means);
-    if process.is_alive() { dump } else { Observed::Unknown("the process died while it was read".to_owned()) }
+    match process.is_alive() {
+        Ok(true) => dump,
+        Ok(false) => Observed::Unknown("the process died while it was read".to_owned()),
+        Err(error) => Observed::Unknown(error.during("read /proc/PID/stat", None)),
+    }
 }
 
 /// The filters of any thread by the iterator alone, for a reader that is told of many: the number of the stack (see

@@ -46,7 +46,9 @@ pub(super) fn judge(
     Ok(Verified {
         format: crate::shapes::FORMAT,
         target: target.to_owned(),
-        holds: groups.iter().all(|group| matches!(group.verdict, Verdict::Equal | Verdict::Narrower)),
+        // Of no thread nothing is shown.
+        holds: !groups.is_empty()
+            && groups.iter().all(|group| matches!(group.verdict, Verdict::Equal | Verdict::Narrower)),
         declared: DeclaredShape {
             by_engine: declared.by_engine,
             profile: declared.name.clone(),

@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         Format::Table => out.emit(draw(&verified, style).as_bytes())?,
     }
     let any = |verdict: Verdict| verified.groups.iter().any(|group| group.verdict == verdict);
-    Ok(match (any(Verdict::Different), any(Verdict::Unknown)) {
+    Ok(match (any(Verdict::Different), any(Verdict::Unknown) || verified.groups.is_empty()) {
         (true, _) => exit::DIFFERENT,
         (false, true) => exit::UNOBSERVABLE,
         (false, false) => exit::CLEAN,

@@ -123,3 +123,9 @@ fn no_filter_declared_and_none_there_is_equal() {
     assert_eq!(failure.status, 3);
     assert!(format!("{error:#}").contains("--profile"), "{error:#}");
 }
+
+#[test]
+fn no_thread_is_no_proof() {
+    let verified = judge("docker:web", &declared(PROFILE, "docker"), &[], None).expect("judged");
+    assert!(!verified.holds && verified.groups.is_empty());
+}

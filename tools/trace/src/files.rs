@@ -1,17 +1,21 @@
 //! The file that a refused call is about, looked at from outside after the fact.
 //!
-//! The path is the container's word: it is followed beneath the process' own root, and never out of it.
+//! The path is the container's word: it is followed beneath the process' own root, and never out of it, nor onto a file system
+//! that may not answer. All of this is done in the process of [`crate::look`].
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::borrow::Cow;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlink};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor};
+use nix::fcntl::{OFlag, open, readlink};
+use nix::sys::stat::{FileStat, Mode, SFlag, major, minor};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use plim_model::CapabilitySet;
+use plim_observe::root::{LookError, Place, Root};
+use serde::{Deserialize, Serialize};
 
 /// What is wanted of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wants {
     /// Bits of a mode's class: 4 to read, 2 to write, 1 to execute or search; 0 where the call does not say.
     pub access: u32,
@@ -22,7 +26,7 @@ pub struct Wants {
 }
 
 /// Who wants it, as the first user namespace numbers them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     /// The user.
     pub uid: u32,
@@ -50,7 +54,7 @@ impl Who {
 }
 
 /// What is seen of a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileFacts {
     /// The path as the process gave it, made absolute, escaped; or the part of it that refuses.
     pub path: String,
@@ -75,7 +79,7 @@ pub struct FileFacts {
     /// It has an access control list beside the mode (acl(5)).
     pub acl: bool,
     /// `immutable` or `append-only` (chattr(1)).
-    pub frozen: Option<&'static str>,
+    pub frozen: Option<Cow<'static, str>>,
     /// The capabilities that the file gives to who executes it and insists on (capabilities(7)).
     pub insists_on: CapabilitySet,
     /// What is wanted of it: bits of a mode's class.
@@ -126,25 +130,28 @@ pub fn behind(pid: i32, descriptor: i32) -> Option<String> {
     (path.starts_with('/') && !path.ends_with(" (deleted)")).then(|| path.to_owned())
 }
 
-/// The root directory of a process; `None` when it is gone.
-pub fn root(pid: i32) -> Option<OwnedFd> {
+/// The root directory of a process, or the directory behind another such link; `None` when it is gone.
+pub fn root(link: &str) -> Option<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    open(format!("/proc/{pid}/root").as_str(), flags, Mode::empty()).ok()
+    open(link, flags, Mode::empty()).ok()
 }
 
 /// Looks at an absolute path beneath `root`: at the first directory on the way that may not be searched, or else at what the
-/// call is about. `None` when it cannot be looked at.
+/// call is about. `None` when nothing is there.
+///
+/// # Errors
+/// It cannot be looked at.
 pub fn look(
-    root: BorrowedFd<'_>,
+    root: &Root,
     absolute: &str,
     wants: Wants,
     who: &Who,
     mapped: impl Fn(u32) -> bool,
-) -> Option<FileFacts> {
+) -> Result<Option<FileFacts>, LookError> {
     // Longer than any path that the kernel takes in one piece, and than the programs keep.
     const MOST_PARTS: usize = 128;
     let whole = absolute.trim_end_matches('/');
-    let mut found: Option<(OwnedFd, FileStat, String)> = None;
+    let mut found: Option<(Place, String)> = None;
     let mut parent: Option<FileStat> = None;
     let ends: Vec<usize> = whole
         .char_indices()
@@ -157,37 +164,37 @@ pub fn look(
         std::iter::once("/").chain(ends.iter().map(|end| &whole[..*end])).filter(|path| !path.is_empty());
     let mut missing = false;
     for path in paths {
-        if let Some((directory, stat, at)) = &found
+        if let Some((Place { fd, stat, .. }, at)) = &found
             && let Some(class) = who.class(stat.st_mode, stat.st_uid, stat.st_gid)
             && class & 1 == 0
             && is(stat, SFlag::S_IFDIR)
         {
-            let mut facts = facts(directory, stat, at, &mapped);
+            let mut facts = facts(fd, stat, at, &mapped);
             (facts.wanted, facts.mode_refuses, facts.on_the_way) = (1, true, true);
-            return Some(facts);
+            return Ok(Some(facts));
         }
-        match open_beneath(root, path) {
-            Ok(file) => {
-                let stat = fstat(&file).ok()?;
-                parent = found.replace((file, stat, path.to_owned())).map(|(_, stat, _)| stat);
+        match root.open(path) {
+            Ok(place) => {
+                parent = found.replace((place, path.to_owned())).map(|(place, _)| place.stat);
             }
-            Err(Errno::ENOENT) => {
+            Err(LookError::Errno(Errno::ENOENT)) => {
                 missing = true;
                 break;
             }
-            Err(_) => return None,
+            Err(error) if error.leads_nowhere() => return Ok(None),
+            Err(error) => return Err(error),
         }
     }
-    let (mut file, mut stat, mut at) = found?;
+    let Some((mut place, mut at)) = found else { return Ok(None) };
     let mut on_the_way = missing;
     let mut access = if missing { 3 } else { wants.access };
     if wants.in_directory && !missing {
         let up = at.rsplit_once('/').map_or("/", |(up, _)| if up.is_empty() { "/" } else { up }).to_owned();
-        file = open_beneath(root, &up).ok()?;
-        stat = fstat(&file).ok()?;
+        place = root.open(&up)?;
         (at, on_the_way, access, parent) = (up, true, 3, None);
     }
-    let mut facts = facts(&file, &stat, &at, &mapped);
+    let stat = &place.stat;
+    let mut facts = facts(&place.fd, stat, &at, &mapped);
     facts.on_the_way = on_the_way;
     let class = who.class(stat.st_mode, stat.st_uid, stat.st_gid);
     facts.wanted = access;
@@ -197,14 +204,7 @@ pub fn look(
             up.st_mode & 0o1000 != 0 && up.st_mode & 0o022 != 0 && up.st_uid != stat.st_uid
         })
         && stat.st_uid != who.uid;
-    Some(facts)
-}
-
-fn open_beneath(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    openat2(root, path, how)
+    Ok(Some(facts))
 }
 
 fn is(stat: &FileStat, kind: SFlag) -> bool {
@@ -233,7 +233,7 @@ fn facts(file: &OwnedFd, stat: &FileStat, path: &str, mapped: &impl Fn(u32) -> b
         no_device: mount.contains(FsFlags::ST_NODEV),
         owner_unmapped: !mapped(stat.st_uid),
         acl: attribute("system.posix_acl_access").is_some(),
-        frozen: crate::attributes::frozen(file.as_fd()),
+        frozen: crate::attributes::frozen(file.as_fd()).map(Cow::Borrowed),
         insists_on: attribute("security.capability").map(|value| insisted(&value)).unwrap_or_default(),
         wanted: 0,
         mode_refuses: false,
@@ -261,9 +261,12 @@ mod tests {
 
     use super::*;
 
-    fn tree() -> (tempfile::TempDir, OwnedFd) {
+    fn tree() -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let root = open(dir.path(), OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()).expect("opens");
+        let mounts = std::fs::read("/proc/self/mountinfo").expect("mountinfo");
+        let mounts = plim_model::parse::mountinfo::parse(&mounts).expect("parses");
+        let root = root(dir.path().to_str().expect("text")).expect("opens");
+        let root = Root::new(root, plim_observe::root::MountTable::of(&mounts)).expect("a root");
         let make = |path: &str, mode: u32| {
             let at = dir.path().join(path);
             if path.ends_with('/') { std::fs::create_dir(&at) } else { std::fs::write(&at, "x") }
@@ -283,7 +286,9 @@ mod tests {
     fn names_the_part_of_the_path_that_refuses() {
         let (_dir, root) = tree();
         let who = Who { uid: 4242, gid: 4242, groups: Some(Vec::new()) };
-        let at = |path: &str, wants: Wants| look(root.as_fd(), path, wants, &who, |_| true).expect("found");
+        let at = |path: &str, wants: Wants| {
+            look(&root, path, wants, &who, |_| true).expect("looks").expect("found")
+        };
         let read = Wants { access: 4, ..Wants::default() };
         let shut = at("/shut/file", read);
         assert_eq!((shut.path.as_str(), shut.mode_refuses, shut.on_the_way), ("/shut", true, true));

@@ -12,6 +12,7 @@ mod error;
 pub mod event;
 pub mod files;
 mod identity;
+mod look;
 mod modules;
 pub mod object;
 pub mod options;

@@ -158,6 +158,7 @@ fn run(args: Args) -> Result<u8> {
     let missed = watch.detach();
     // What is in the ring now is all there will be: it holds some 90,000 events.
     while watch.drain(BATCH, |told| report.tell(told))? > 0 {}
+    let missed = watch.missed_in_all(missed);
     let out = report.finish(missed)?;
     let out = out.into_inner().map_err(|error| error.into_error()).context("write the report")?;
     out.finish()?;

@@ -2,6 +2,7 @@
 
 use plim_seccomp::Arch;
 use plim_seccomp::arguments;
+use serde::{Deserialize, Serialize};
 
 use crate::cause;
 use crate::decode;
@@ -10,7 +11,7 @@ use crate::files::Wants;
 use crate::strings;
 
 /// A file as the call names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Object {
     /// A path, from the directory behind a descriptor where that is given.
     Path {

@@ -58,5 +58,6 @@ fn read<W: Write>(mut watch: Watch, mut report: Report<W>, end: &AtomicBool) -> 
     let missed = watch.detach();
     // Nothing is added any more.
     while watch.drain(BATCH, |told| report.tell(told))? > 0 {}
+    let missed = watch.missed_in_all(missed);
     Ok((report.finish(missed)?, missed))
 }

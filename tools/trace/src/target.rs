@@ -1,7 +1,7 @@
 //! What is known of one target: its names, its filters, its users, its root.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use plim_model::parse::{idmap, limits, status};
@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::event::{self, Event};
 use crate::files::{self, FileFacts, Who};
-use crate::object::{self, Object};
+use crate::look::{Looker, Patience, Question};
+use crate::object;
 use crate::tracer::FIRST_USER_NAMESPACE;
 
 /// Stacks of filters that are kept; then all of them are forgotten.
@@ -45,6 +46,8 @@ pub(crate) struct Target {
     stacks: BTreeMap<u64, Vec<Program>>,
     /// By the inode of the user namespace.
     maps: BTreeMap<u32, Maps>,
+    /// How long its file systems are waited for.
+    patience: Patience,
     /// Its root, held for a target that is being started: its processes may have ended when their calls are read.
     root: Option<OwnedFd>,
     /// Its mount namespace, without which the mounts below that root go.
@@ -70,7 +73,8 @@ impl Target {
             declared,
             stacks: BTreeMap::new(),
             maps: BTreeMap::new(),
-            root: if held { files::root(pid) } else { None },
+            patience: Patience::default(),
+            root: if held { files::root(&format!("/proc/{pid}/root")) } else { None },
             _mounts: if held { std::fs::File::open(format!("/proc/{pid}/ns/mnt")).ok() } else { None },
         };
         if let Some((inode, maps)) = maps_of(pid) {
@@ -82,11 +86,14 @@ impl Target {
         if let Ok(Some((_, programs))) = plim_observe::filters::stack_of(pid) {
             target.stacks.insert(event::digest(&programs), programs);
         }
-        // Whoever got the pid meanwhile is not the target.
-        plim_observe::find(Some("pid"), &pid.to_string())
-            .ok()
-            .filter(|again| again.start_time_ticks == selected.start_time_ticks)
-            .with_context(|| format!("{} ended meanwhile", selected.target_name()))?;
+        // Another process may have got the pid meanwhile.
+        let again =
+            plim_observe::find(Some("pid"), &pid.to_string()).with_context(|| selected.target_name())?;
+        anyhow::ensure!(
+            again.start_time_ticks == selected.start_time_ticks,
+            "{} ended meanwhile",
+            selected.target_name()
+        );
         Ok(target)
     }
 
@@ -143,29 +150,18 @@ impl Target {
         Some((inside(&maps.users, file.uid)?, inside(&maps.groups, file.gid)?))
     }
 
-    /// The file that the call is about: of several the first that refuses.
-    pub(crate) fn file(&mut self, event: &Event) -> Option<FileFacts> {
+    /// The file that the call is about.
+    pub(crate) fn file(&mut self, event: &Event, looker: &mut Looker) -> Option<FileFacts> {
         let first = event.user_namespace == FIRST_USER_NAMESPACE;
         // Where its map cannot be known any more nothing is said of it.
         let users = if first { None } else { self.maps(event).map(|maps| maps.users.clone()) };
-        let mapped = |uid: u32| users.as_ref().is_none_or(|users| inside(users, uid).is_some());
         let who = Who { uid: event.fsuid, gid: event.fsgid, groups: groups(event.pid) };
-        // A process that has ended had the root of the container's first one, unless it changed it.
-        let found = files::root(event.pid);
-        let held = if found.is_none() && self.root.is_none() { files::root(self.pid) } else { None };
-        let root = found.as_ref().or(self.root.as_ref()).or(held.as_ref())?;
-        let mut looked = object::of(event).into_iter().filter_map(|(object, wants)| {
-            let path = match object {
-                Object::Path { path, directory } => files::absolute(event.pid, directory, &path)?,
-                Object::Descriptor(descriptor) => files::behind(event.pid, descriptor)?,
-            };
-            files::look(root.as_fd(), &path, wants, &who, mapped)
-        });
-        let first = looked.next()?;
-        if first.mode_refuses {
-            return Some(first);
-        }
-        Some(looked.find(|file| file.mode_refuses).unwrap_or(first))
+        // The process that looks has the link to a descriptor of this one.
+        let held =
+            self.root.as_ref().map(|root| format!("/proc/{}/fd/{}", std::process::id(), root.as_raw_fd()));
+        let objects = object::of(event);
+        let question = Question { pid: event.pid, held, first: self.pid, objects, who, users };
+        looker.look(&question, &mut self.patience)
     }
 
     /// Whether the process lives.
@@ -205,6 +201,10 @@ pub(crate) fn security_label(pid: i32, module: &str) -> Option<String> {
 pub(crate) fn descriptors_used_up(pid: i32) -> Option<bool> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let limit = limits::parse(&text).ok()?.get("RLIMIT_NOFILE")?.soft.value()?;
-    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+    /// More than these are not counted.
+    const MOST: u64 = 1 << 16;
+    let limit = limit.min(MOST);
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let open = open.take(usize::try_from(limit).unwrap_or(usize::MAX)).count();
     Some(u64::try_from(open).unwrap_or(u64::MAX) >= limit)
 }

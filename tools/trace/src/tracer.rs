@@ -108,6 +108,8 @@ pub struct Missed {
     pub skipped_runs: u64,
     /// What would have kept it from that.
     pub remedy: Option<&'static str>,
+    /// Refusals whose file was not looked at: its file system did not answer, or is one that may not.
+    pub unlooked: u64,
     /// [`Scope::Filters`]: refusals for other reasons were not looked at.
     pub filters_alone: bool,
 }
@@ -121,7 +123,11 @@ impl Missed {
             self.skipped_runs,
             self.remedy.map(|remedy| format!("; they are not interrupted {remedy}")).unwrap_or_default()
         );
-        [(self.lost, lost), (self.skipped_runs, skipped)]
+        let unlooked = format!(
+            "{} refusals were judged without the file they are about, which could not be looked at",
+            self.unlooked
+        );
+        [(self.lost, lost), (self.skipped_runs, skipped), (self.unlooked, unlooked)]
             .into_iter()
             .filter(|(count, _)| *count > 0)
             .map(|(_, words)| words)
@@ -300,7 +306,13 @@ impl Tracer {
         // What a program of a security module does not see costs no refusal: its reason is unknown then, and says which module it may be.
         let attached = self.attached.iter().filter(|name| !self.hooks.contains(name));
         let skipped_runs = attached.map(|name| programs::skipped_runs(&self.ebpf, name)).sum();
-        Missed { lost, skipped_runs, remedy: self.remedy, filters_alone: self.scope == Scope::Filters }
+        Missed {
+            lost,
+            skipped_runs,
+            unlooked: 0,
+            remedy: self.remedy,
+            filters_alone: self.scope == Scope::Filters,
+        }
     }
 }
 

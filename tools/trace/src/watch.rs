@@ -12,6 +12,7 @@ use plim_seccomp::bpf::Program;
 use crate::cause::{self, Kind, Known};
 use crate::denial::Denial;
 use crate::event::{self, Event, flag};
+use crate::look::Looker;
 use crate::programs::Probes;
 use crate::target::{self, Target};
 use crate::tracer::{CapabilityProbe, Missed, Scope, Tracer};
@@ -70,6 +71,7 @@ enum Read {
 /// A tracer and what is known of its targets.
 pub struct Watch {
     tracer: Tracer,
+    looker: Looker,
     targets: Vec<Target>,
     silent_modules: Vec<String>,
     judged: HashMap<Box<[u8]>, Judged>,
@@ -110,9 +112,19 @@ impl Watch {
             Observed::Present(modules) => modules,
             Observed::Absent | Observed::Unknown(_) => Vec::new(),
         };
+        // Before the tracer's types and maps are in memory.
+        let looker = Looker::start()?;
         let tracer = Tracer::load(scope, &modules)?;
         let silent_modules = modules.into_iter().filter(|module| SILENT.contains(&module.as_str())).collect();
-        Ok(Watch { tracer, targets: Vec::new(), silent_modules, judged: HashMap::new(), ids: 0, crowd: 0 })
+        Ok(Watch {
+            tracer,
+            looker,
+            targets: Vec::new(),
+            silent_modules,
+            judged: HashMap::new(),
+            ids: 0,
+            crowd: 0,
+        })
     }
 
     /// Adds a target. With `armed` its calls count at once, else from its next execve on. `declared` are the filters that
@@ -217,12 +229,17 @@ impl Watch {
 
     /// What was not seen so far.
     pub fn missed(&self) -> Missed {
-        self.tracer.missed()
+        Missed { unlooked: self.looker.unlooked, ..self.tracer.missed() }
+    }
+
+    /// What [`Watch::detach`] returned, with what was not looked at while the rest was drained.
+    pub fn missed_in_all(&self, missed: Missed) -> Missed {
+        Missed { unlooked: self.looker.unlooked, ..missed }
     }
 
     /// Detaches the tracer; what it told before can still be drained.
     pub fn detach(&mut self) -> Missed {
-        let missed = self.tracer.missed();
+        let missed = self.missed();
         self.tracer.detach();
         Missed { lost: self.tracer.missed().lost, ..missed }
     }
@@ -236,7 +253,7 @@ impl Watch {
         }
         // Errors that a file can explain.
         let explains = event.has(flag::ENTERED) && matches!(event.ret, -1 | -13 | -30);
-        let file = if explains { target.file(event) } else { None };
+        let file = if explains { target.file(event, &mut self.looker) } else { None };
         let root_uid = target.root_uid(event);
         let owner = file.as_ref().and_then(|file| target.owner(event, file));
         let descriptors_used_up =

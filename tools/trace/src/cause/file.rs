@@ -63,7 +63,7 @@ pub(super) fn judge(event: &Event, known: &Known<'_>, name: &str) -> Option<Caus
     if file.no_device && access && file.device.is_some() {
         return permission("mounted nodev", file);
     }
-    if let (Some(frozen), false) = (file.frozen, access) {
+    if let (Some(frozen), false) = (&file.frozen, access) {
         return permission(&format!("the file is {frozen} (chattr), whoever asks"), file);
     }
     if file.owner_unmapped {

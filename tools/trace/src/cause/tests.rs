@@ -384,7 +384,7 @@ fn files_speak_for_themselves() {
             file(|f| f.no_exec = true),
             Kind::Permission,
         ),
-        ("immutable", event("unlink"), file(|f| f.frozen = Some("immutable")), Kind::Permission),
+        ("immutable", event("unlink"), file(|f| f.frozen = Some("immutable".into())), Kind::Permission),
         ("protected", access("openat"), file(|f| f.protected = true), Kind::Permission),
         ("a mode without exceptions", access("openat"), file(|f| f.mode_refuses = true), Kind::Permission),
         ("an owner from outside", access("openat"), file(|f| f.owner_unmapped = true), Kind::Namespace),

@@ -70,6 +70,7 @@ weakenings! {
     Deaf "deaf" "Signals do not reach the command, and orphans are not reaped.",
     NoStdio "no-stdio" "stdin is empty and there is no terminal.",
     SilentFailure "silent-failure" "What a program of ours refuses or fails at is told as status 0, in no words.",
+    UnknownPasses "unknown-passes" "Status 3 of a tool, something unknown, is told as 0.",
     InspectElsewhere "inspect-elsewhere" "plim inspect, trace and check look at the process that asks, whatever the target.",
     InspectForgets "inspect-forgets" "plim inspect does not list what is unknown.",
     DiffBlind "diff-blind" "plim diff compares the first target with itself, and plim lock locks it alone.",

@@ -11,11 +11,13 @@
 //! eat-memory BYTES | fork N | burn-cpu MS | exit N | die SIGNAL | echo WORD… | cat | orphans | children
 //! pace                         what calls cost: a line asks, a line answers
 //! flood CALL PROCESSES MS RATE says "ready"; after a line on stdin, refused calls as fast as asked for, counted
+//! crowd N | mounts N [stacked] | hang PATH [FILE]   says "ready" with so many processes or mounts, or files that never answer
 //! leak-fd CMD… | mask-exit CMD… | chatty CMD… | deaf CMD…   broken on purpose, for the tests of the tests
 //! ```
 //! Called as `/…/true` it ends at once with 0: the command that the bench starts.
 #![allow(clippy::print_stdout, reason = "stdout is this program's only voice")]
 
+mod hostile;
 mod load;
 mod names;
 mod pace;
@@ -53,6 +55,9 @@ fn main() {
         }
         Some("cat") => load::cat(),
         Some("pace") => pace::pace(),
+        Some("crowd") => hostile::crowd(rest),
+        Some("mounts") => hostile::mounts(rest),
+        Some("hang") => hostile::hang(rest),
         Some("flood") => pace::flood(rest),
         Some("orphans") => load::orphans(rest),
         Some("children") => load::children(),

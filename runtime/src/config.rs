@@ -115,11 +115,13 @@ pub enum RootfsSource {
     /// A directory, used as it is (`--rootfs`, OCI `root.path`).
     Directory(PathBuf),
     /// A directory as a read-only lower layer with a throw-away upper layer on tmpfs. For `/`, other file systems
-    /// mounted below it (a separate /usr) are overlaid too, and each of `private` becomes an empty tmpfs.
+    /// mounted below it (a separate /usr) are overlaid too, and each of `private` starts empty. No set-uid bit and no file
+    /// capability counts, and a file that not everyone may read cannot be read in the container; where `lower` is on an
+    /// overlay itself, such files below `/etc` are not there.
     Overlay {
         /// The lower layer, `/` by default.
         lower: PathBuf,
-        /// Directories that start empty (`/tmp`, `/run`, `/home`, `/root`, `/var/lib`).
+        /// Directories that start empty (`/tmp`, `/run`, `/home`, `/root`, `/var/lib`); what is above them is no link.
         private: Vec<String>,
         /// Size of the upper layer in bytes; `None` is tmpfs's default, half of memory.
         upper_size_bytes: Option<u64>,

@@ -366,6 +366,16 @@ pub(crate) fn set_domain_name(name: &str) -> nix::Result<()> {
     Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
 }
 
+/// setxattr(2): an extended attribute of the file itself, never of what a link leads to.
+pub(crate) fn set_attribute(path: &Path, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: both strings end with NUL, the length of the value is passed along, and all outlive the call.
+    Errno::result(unsafe {
+        libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
+    })
+    .map(drop)
+}
+
 /// sched_setscheduler(2): the class of work that does not preempt others when it wakes (sched(7), SCHED_BATCH).
 pub(crate) fn be_batch() {
     let parameters = libc::sched_param { sched_priority: 0 };

@@ -40,7 +40,9 @@ weakenings! {
     WritableRoot "writable-root" "A root that should be read-only is writable.",
     WritableMounts "writable-mounts" "Every `ro` option of a mount is dropped.",
     LooseMounts "loose-mounts" "nosuid, nodev and noexec are dropped.",
-    WritesThrough "writes-through" "Writes below /var/tmp reach the host.",
+    HostsOwnFiles "hosts-own-files" "The host's /etc, /usr, /opt and /var are mounted over what the container would see of them.",
+    LargeLayer "large-layer" "The layer that is thrown away takes 2 GiB.",
+    WritesThrough "writes-through" "Writes below /usr reach the host.",
     HostRootInside "host-root-inside" "The host's root is mounted at /data.",
     HostDirectory "host-directory" "A working directory below /proc is the host's root, as by a leaked descriptor.",
     FollowsLinks "follows-links" "Mount points, masks, the terminal and the working directory are where the image's links lead on the host.",
@@ -103,7 +105,12 @@ impl Weakening {
             Weakening::NoNetRaw => &["--cap-drop", "NET_RAW"],
             Weakening::NoSeccomp => &["--security-opt", "seccomp=unconfined"],
             Weakening::HostRootInside => &["-v", "/:/mnt"],
-            Weakening::WritesThrough => &["-v", "/var/tmp:/var/tmp"],
+            Weakening::HostsOwnFiles => {
+                &["-v", "/etc:/etc:ro", "-v", "/usr:/usr:ro", "-v", "/opt:/opt:ro", "-v", "/var:/var:ro"]
+            }
+            Weakening::LargeLayer => &["--storage-opt", "size=2g"],
+            Weakening::NoMemory => &["-m", "0"],
+            Weakening::WritesThrough => &["-v", "/usr:/usr"],
             Weakening::NoPids => &["--pids-limit", "-1"],
             Weakening::AsRoot => &["--user", "0:0"],
             _ => &[],

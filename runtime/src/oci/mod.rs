@@ -6,7 +6,8 @@
 //!
 //! What the specification has no word for is kept in [`annotations`]. A root file system with a throw-away upper layer
 //! is stated as its lower layer, **read-only**, with an empty tmpfs on each private directory, plus annotations that
-//! say that it is an overlay. So another runtime runs the document with less access to the files, never with more.
+//! say that it is an overlay. So another runtime runs the document with less access to these, never with more. One thing
+//! it cannot know: the files of the lower layer that not everyone may read, which this runtime does not let the container read.
 
 mod cursor;
 mod read;
@@ -165,7 +166,7 @@ fn namespace_name(kind: NamespaceKind) -> &'static str {
 /// How a private directory looks to a runtime that does not know the annotation.
 fn private_options(path: &str) -> [&'static str; 3] {
     match path {
-        "/tmp" => ["nosuid", "nodev", "mode=1777"],
+        "/tmp" | "/var/tmp" => ["nosuid", "nodev", "mode=1777"],
         "/root" => ["nosuid", "nodev", "mode=700"],
         _ => ["nosuid", "nodev", "mode=755"],
     }

@@ -41,8 +41,8 @@ impl Builder {
 ///
 /// Total: each field of the config has a place in it, and [`super::from_spec`] reads the same config back. What the
 /// specification has no word for is in annotations (see [`super::annotations`]); a runtime that does not know them
-/// starts a container with fewer rights to the files, never with more: an overlaid root is stated as its lower layer
-/// read-only, with an empty tmpfs on each private directory.
+/// starts a container with fewer rights to the files, but for those of the lower layer that not everyone may read: an
+/// overlaid root is stated as its lower layer read-only, with an empty tmpfs on each private directory.
 pub fn to_spec(config: &ContainerConfig) -> Value {
     let mut spec = Builder::default();
     spec.set("ociVersion", OCI_VERSION);

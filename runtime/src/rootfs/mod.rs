@@ -5,6 +5,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod dev;
+pub(crate) mod hidden;
 pub(crate) mod mask;
 pub(crate) mod mounts;
 pub(crate) mod options;

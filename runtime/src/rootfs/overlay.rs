@@ -1,7 +1,11 @@
 //! A directory as a read-only lower layer with a throw-away upper layer on a tmpfs of the container's own.
+//!
+//! What the container sees of the host is less than what the launcher sees: files that only root may read are not readable
+//! ([`hidden`](super::hidden)), directories of the host's data are empty, and no set-uid bit or file capability counts.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
@@ -10,7 +14,7 @@ use nix::sys::stat::{Mode, stat};
 use nix::unistd::{mkdir, symlinkat};
 
 use super::resolve::{Missing, Root, descriptor_path};
-use super::{attach_on_itself, attributes, copy_directory};
+use super::{attach_on_itself, attributes, copy_directory, hidden};
 use crate::error::{During, Result, RuntimeError};
 use crate::sys;
 
@@ -24,10 +28,12 @@ pub(crate) enum Piece {
         /// `/` for a root that is one overlay.
         at: String,
     },
-    /// A directory for others to be mounted in.
+    /// A directory for others to be mounted in, or one that starts empty.
     Directory {
         /// Where.
         at: String,
+        /// Its permission bits.
+        mode: u32,
     },
     /// A symbolic link as it is on the host.
     Link {
@@ -123,7 +129,8 @@ fn split(
         let place = at.to_string_lossy().into_owned();
         let kind = entry.file_type().during(doing)?;
         let own = private.contains(&place) || ANEW.contains(&place.as_str());
-        let carries = mounted.keys().any(|target| **target != source && target.starts_with(&source));
+        let carries = mounted.keys().any(|target| **target != source && target.starts_with(&source))
+            || private.iter().any(|directory| Path::new(directory).starts_with(&at));
         // What is mounted here but holds no files of its own is not carried into the container.
         let foreign = mounted.get(source.as_path()).is_some_and(|fs_type| !REAL.contains(fs_type));
         if kind.is_symlink() {
@@ -131,9 +138,9 @@ fn split(
                 std::fs::read_link(&source).during(|| format!("read the link {}", source.display()))?;
             pieces.push(Piece::Link { at: place, target });
         } else if kind.is_dir() && (own || foreign) {
-            pieces.push(Piece::Directory { at: place });
+            pieces.push(Piece::Directory { mode: private_mode(&place), at: place });
         } else if kind.is_dir() && carries {
-            pieces.push(Piece::Directory { at: place });
+            pieces.push(Piece::Directory { at: place, mode: 0o755 });
             split(&source, &at, private, mounted, pieces)?;
         } else if kind.is_dir() {
             pieces.push(Piece::Layer { lower: source, at: place });
@@ -144,12 +151,18 @@ fn split(
     Ok(())
 }
 
+/// On every mount of the host's files: no set-uid bit, no file capability, no device of theirs.
+const PLAIN: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+
 /// Mounts it; returns the root directory of the container.
 pub(crate) fn mount_root(plan: &Plan) -> Result<Root> {
     let scratch = &plan.scratch;
-    let size = plan.upper_size_bytes.map_or(String::new(), |bytes| format!(",size={bytes}"));
+    // An inode costs about a kilobyte, which `size` does not count: no more of them than pages.
+    let size = plan
+        .upper_size_bytes
+        .map_or(String::new(), |bytes| format!(",size={bytes},nr_inodes={}", (bytes / 4096).max(4096)));
     let data = format!("mode=0755{size}");
-    mount(Some("plim-upper"), scratch, Some("tmpfs"), MsFlags::MS_NODEV, Some(data.as_str()))
+    mount(Some("plim-upper"), scratch, Some("tmpfs"), PLAIN, Some(data.as_str()))
         .during(|| format!("mount the upper layer's tmpfs ({data}) on {}", scratch.display()))?;
     let merged = scratch.join("root");
     make_directory(&merged, 0o755)?;
@@ -172,30 +185,14 @@ pub(crate) fn mount_root(plan: &Plan) -> Result<Root> {
             make_piece(plan, number, piece, root)?;
         }
     }
-    let Some(mut root) = root else {
+    let Some(root) = root else {
         return Err(RuntimeError::refused("mount the overlay root", "there is nothing in it"));
     };
-    for (number, directory) in plan.private.iter().enumerate() {
-        let part = make_private(plan, number, directory, &root)?;
-        root.add_part(part);
+    // Those that the lower layer does not have.
+    for directory in &plan.private {
+        root.open(directory, Missing::MakeDirectory)?;
     }
     Ok(root)
-}
-
-/// An empty directory of the upper layer's tmpfs, bound: a tmpfs of its own would cost as much again at the end, when the
-/// kernel clears it away, and have a size limit of its own.
-fn make_private(plan: &Plan, number: usize, directory: &str, root: &Root) -> Result<OwnedFd> {
-    let doing = || format!("mount an empty directory on {directory}");
-    let source = plan.scratch.join(format!("private{number}"));
-    make_directory(&source, private_mode(directory))?;
-    let target = root.open(directory, Missing::MakeDirectory)?;
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let source = open(&source, flags, Mode::empty()).during(doing)?;
-    let copy = sys::clone_mount(source.as_fd(), false).during(doing)?;
-    sys::move_mount(copy.as_fd(), target.as_fd()).during(doing)?;
-    attributes::change(copy.as_fd(), false, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, MsFlags::empty())
-        .during(doing)?;
-    Ok(copy)
 }
 
 fn make_piece(plan: &Plan, number: usize, piece: &Piece, root: &mut Root) -> Result<()> {
@@ -206,8 +203,11 @@ fn make_piece(plan: &Plan, number: usize, piece: &Piece, root: &mut Root) -> Res
             let mounted = root.open(at, Missing::Error)?;
             root.add_part(mounted);
         }
-        Piece::Directory { at } => {
-            root.open(at, Missing::MakeDirectory)?;
+        Piece::Directory { at, mode } => {
+            let made = root.open(at, Missing::MakeDirectory)?;
+            let place = descriptor_path(made.as_fd());
+            std::fs::set_permissions(place, PermissionsExt::from_mode(*mode))
+                .during(|| format!("set the mode of {at} to {mode:o}"))?;
         }
         Piece::Link { at, target } => {
             let (parent, name) = at.rsplit_once('/').unwrap_or(("", at));
@@ -221,7 +221,8 @@ fn make_piece(plan: &Plan, number: usize, piece: &Piece, root: &mut Root) -> Res
             let target = root.open(at, Missing::MakeFile)?;
             let copy = sys::clone_mount(file.as_fd(), false).during(doing)?;
             sys::move_mount(copy.as_fd(), target.as_fd()).during(doing)?;
-            attributes::change(copy.as_fd(), false, MsFlags::MS_RDONLY, MsFlags::empty()).during(doing)?;
+            attributes::change(copy.as_fd(), false, MsFlags::MS_RDONLY | PLAIN, MsFlags::empty())
+                .during(doing)?;
         }
     }
     Ok(())
@@ -235,12 +236,22 @@ fn mount_layer(plan: &Plan, number: usize, lower: &Path, at: &str, target: &Path
     let mode = stat(lower).during(|| format!("look at {}, the lower layer", lower.display()))?.st_mode;
     make_directory(&upper, mode & 0o7777)?;
     make_directory(&work, 0o700)?;
+    let mut shown = lower.to_owned();
+    if !plan.in_user_namespace {
+        let below =
+            |path: &String| Some((Path::new(path).strip_prefix(at).ok()?.to_owned(), private_mode(path)));
+        hidden::empty_directories(lower, &upper, plan.private.iter().filter_map(below))?;
+        match hidden::view(lower, &plan.scratch, number)? {
+            Some(view) => shown = view,
+            None => hidden::cover_secrets(lower, &upper, at)?,
+        }
+    }
     let mut data =
-        format!("lowerdir={},upperdir={},workdir={}", escape(lower), escape(&upper), escape(&work));
+        format!("lowerdir={},upperdir={},workdir={}", escape(&shown), escape(&upper), escape(&work));
     if plan.in_user_namespace {
         data.push_str(",userxattr");
     }
-    mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(data.as_str()))
+    mount(Some("overlay"), target, Some("overlay"), PLAIN, Some(data.as_str()))
         .during(|| format!("mount overlay ({data}) on {at}"))
 }
 
@@ -253,13 +264,13 @@ fn private_mode(directory: &str) -> u32 {
     }
 }
 
-fn make_directory(path: &Path, mode: u32) -> Result<()> {
+pub(super) fn make_directory(path: &Path, mode: u32) -> Result<()> {
     mkdir(path, Mode::from_bits_truncate(mode)).during(|| format!("make directory {}", path.display()))
 }
 
 /// overlayfs splits layers at `:` and options at `,`, both taken literally after a backslash
 /// (Documentation/filesystems/overlayfs.rst).
-fn escape(path: &Path) -> String {
+pub(super) fn escape(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
 }
 
@@ -296,7 +307,7 @@ mod tests {
             lower.display()
         );
         let pieces = pieces(lower, &["/home".to_owned()], text.as_bytes(), true).unwrap();
-        let directory = |at: &str| Piece::Directory { at: at.into() };
+        let directory = |at: &str| Piece::Directory { at: at.into(), mode: 0o755 };
         let layer = |at: &str| Piece::Layer { lower: lower.join(&at[1..]), at: at.into() };
         assert_eq!(
             pieces,

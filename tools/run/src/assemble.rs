@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use plim_model::{Capability, CapabilitySet, CapabilitySets, NamespaceKind};
 use plim_runtime::config::{ContainerConfig, Mount, Process, Resources, Rootfs, RootfsSource};
+use plim_runtime::oci::annotations;
 
 use crate::names::Identity;
 use crate::namespaces::Chosen;
@@ -39,7 +40,8 @@ pub(crate) fn assemble(
     let held = if chosen.is_new(NamespaceKind::User) { world.kernel_capabilities()? } else { facts.held };
     let granted = security::capabilities(&options.cap_add, &options.cap_drop, options.privileged, held)?;
 
-    let rootfs = rootfs(options, world)?;
+    let resources = resources(options, facts, world)?;
+    let rootfs = rootfs(options, facts, resources.limits.memory_max_bytes, world)?;
     let (RootfsSource::Directory(root) | RootfsSource::Overlay { lower: root, .. }) = &rootfs.source;
     let passwd = world.read_in_root(root, "/etc/passwd")?.unwrap_or_default();
     let group = world.read_in_root(root, "/etc/group")?.unwrap_or_default();
@@ -49,7 +51,6 @@ pub(crate) fn assemble(
 
     let host_name = host_name(options, &identity, &chosen, facts)?;
     let asked = volumes::read(&options.volume, &options.mount, &options.tmpfs, world)?;
-    let resources = resources(options, facts, world)?;
     let masked = !(options.privileged || security.unmask);
     let seccomp = profile::filter(&security.seccomp, options.privileged, granted.set, facts, world)?;
     let may_raise = Capability::from_name("CAP_SYS_RESOURCE").is_some_and(|c| facts.held.contains(c));
@@ -74,7 +75,7 @@ pub(crate) fn assemble(
             ..rootfs
         },
         time_offsets: namespaces::time_offsets(&options.time_offset, &chosen)?,
-        masked_paths: if masked { masked_paths(world) } else { Vec::new() },
+        masked_paths: if masked { masked_paths(options, world) } else { Vec::new() },
         read_only_paths: if masked {
             defaults::READ_ONLY_PATHS.map(str::to_owned).to_vec()
         } else {
@@ -127,12 +128,43 @@ fn command(options: &Options) -> Result<Vec<String>> {
     }
 }
 
-fn rootfs(options: &Options, world: &impl World) -> Result<Rootfs> {
+/// `--storage-opt`; the last size counts.
+fn layer_bytes(options: &Options) -> Result<Option<u64>> {
+    let mut bytes = None;
+    for text in &options.storage_opt {
+        let what = || format!("--storage-opt {text:?}");
+        match text.split_once('=') {
+            Some(("size", size)) => bytes = Some(sizes::bytes(size).with_context(what)?),
+            _ => bail!("{}: expected size=SIZE", what()),
+        }
+        if bytes == Some(0) {
+            bail!("{}: expected more than 0", what());
+        }
+        if options.rootfs.is_some() {
+            bail!(
+                "{}: with --rootfs the container writes to that directory, whose size is not limited",
+                what()
+            );
+        }
+    }
+    Ok(bytes)
+}
+
+fn rootfs(options: &Options, facts: &Facts, memory_bytes: Option<u64>, world: &impl World) -> Result<Rootfs> {
+    let asked = layer_bytes(options)?;
+    let directories = |path: &str| match world.directories_in(Path::new(path)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.with_context(|| format!("list the host's {path}")),
+    };
     let source = match &options.rootfs {
         None => RootfsSource::Overlay {
             lower: "/".into(),
-            private: defaults::PRIVATE_DIRECTORIES.map(str::to_owned).to_vec(),
-            upper_size_bytes: None,
+            private: defaults::private_directories(
+                &directories("/")?,
+                &directories("/var")?,
+                &directories("/etc")?,
+            ),
+            upper_size_bytes: asked.or(Some(defaults::layer_bytes(facts.memory_bytes, memory_bytes))),
         },
         Some(given) => {
             let what = || format!("--rootfs {}", given.display());
@@ -296,7 +328,7 @@ fn mounts(options: &Options, chosen: &Chosen, asked: Vec<Mount>) -> Result<Vec<M
     Ok(mounts)
 }
 
-fn masked_paths(world: &impl World) -> Vec<String> {
+fn masked_paths(options: &Options, world: &impl World) -> Vec<String> {
     let mut paths = defaults::MASKED_PATHS.map(str::to_owned).to_vec();
     // All CPUs of a machine have it or none; most virtual machines have none, and one question is cheap.
     if world.kind(Path::new("/sys/devices/system/cpu/cpu0/thermal_throttle")).is_ok() {
@@ -305,6 +337,9 @@ fn masked_paths(world: &impl World) -> Vec<String> {
     }
     paths
 }
+    if options.rootfs.is_none() {
+        paths.push(defaults::MACHINE_ID.to_owned());
+    }
 
 /// `PARENT/ID`; a parent without a slash is below the root of the hierarchy, as in Docker with the cgroupfs driver.
 pub(crate) fn cgroup_path(parent: &str, id: &str) -> Result<String> {

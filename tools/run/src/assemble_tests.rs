@@ -67,6 +67,15 @@ impl World for Fake {
         }
     }
 
+    fn directories_in(&self, path: &Path) -> std::io::Result<Vec<String>> {
+        let names: &[&str] = match path.to_str().unwrap() {
+            "/" => &["etc", "opt", "usr", "var"],
+            "/var" => &["lib", "log"],
+            _ => return Err(Error::from(ErrorKind::NotFound)),
+        };
+        Ok(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
     fn canonical(&self, path: &Path) -> std::io::Result<PathBuf> {
         let path = match path.to_str().unwrap() {
             "./rootfs" => PathBuf::from("/rootfs"),
@@ -119,6 +128,7 @@ fn facts() -> Facts {
         arch: Arch::from_name("x86_64").unwrap(),
         kernel: KernelVersion { major: 6, minor: 18 },
         host_name: "harbour".to_owned(),
+        memory_bytes: 8 << 30,
     }
 }
 
@@ -175,10 +185,11 @@ fn the_default_is_dockers() {
     );
     assert_eq!(config.sysctls["net.ipv4.ip_unprivileged_port_start"], "0");
     assert_eq!(config.sysctls["net.ipv4.ping_group_range"], "0 2147483647");
-    let RootfsSource::Overlay { lower, private, .. } = &config.rootfs.source else {
+    let RootfsSource::Overlay { lower, private, upper_size_bytes } = &config.rootfs.source else {
         panic!("not an overlay")
     };
-    assert_eq!((lower.as_path(), private.len()), (Path::new("/"), 5));
+    assert_eq!((lower.as_path(), *upper_size_bytes), (Path::new("/"), Some(1 << 30)));
+    assert_eq!(*private, ["/home", "/opt", "/root", "/run", "/tmp", "/var/lib", "/var/log", "/var/tmp"]);
     assert!(config.loopback_up && !config.rootfs.read_only && !config.init && !config.privileged);
     assert!(config.process.rlimits.is_empty() && config.devices.is_empty() && config.id_maps.is_none());
     let targets: Vec<&str> = config.mounts.iter().map(|mount| mount.destination.as_str()).collect();
@@ -598,6 +609,9 @@ fn thermal_counters_are_masked_where_they_are() {
         fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
             self.0.read(path)
         }
+        fn directories_in(&self, path: &Path) -> std::io::Result<Vec<String>> {
+            self.0.directories_in(path)
+        }
         fn canonical(&self, path: &Path) -> std::io::Result<PathBuf> {
             self.0.canonical(path)
         }
@@ -620,6 +634,26 @@ fn thermal_counters_are_masked_where_they_are() {
             self.0.hard_limit(name)
         }
     }
-    let paths = masked_paths(&Hot(fake()));
-    assert_eq!(paths[12..].len(), 2);
+    let paths = masked_paths(&Options::default(), &Hot(fake()));
+    assert_eq!(paths[12], defaults::MACHINE_ID);
+    assert_eq!(paths[13..].len(), 2);
+}
+
+#[test]
+fn the_layer_that_is_thrown_away_has_a_size() {
+    let size = |args: &[&str]| match run(args).rootfs.source {
+        RootfsSource::Overlay { upper_size_bytes, .. } => upper_size_bytes,
+        RootfsSource::Directory(_) => None,
+    };
+    assert_eq!(size(&["-m", "64m"]), Some(32 << 20));
+    assert_eq!(size(&["--storage-opt", "size=4g", "--storage-opt", "size=2g", "-m", "64m"]), Some(2 << 30));
+    for (option, message) in [
+        ("size", "expected size="),
+        ("size=0", "more than 0"),
+        ("size=x", "size=x"),
+        ("dm.fs=ext4", "expected size="),
+    ] {
+        refused(&["--storage-opt", option], message);
+    }
+    refused(&["--rootfs", "./rootfs", "--storage-opt", "size=1g"], "--rootfs");
 }

@@ -39,6 +39,7 @@ pub(crate) fn facts() -> Result<Facts> {
         kernel: KernelVersion::from_release(release)
             .ok_or_else(|| anyhow!("the kernel release {release:?} is not understood"))?,
         host_name: names.nodename().to_string_lossy().into_owned(),
+        memory_bytes: nix::sys::sysinfo::sysinfo().context("sysinfo")?.ram_total(),
     })
 }
 
@@ -111,6 +112,17 @@ impl World for Host {
             None if metadata.is_dir() => PathKind::Directory,
             None => PathKind::Other,
         })
+    }
+
+    fn directories_in(&self, path: &Path) -> std::io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
     }
 
     fn canonical(&self, path: &Path) -> std::io::Result<PathBuf> {

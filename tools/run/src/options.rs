@@ -8,8 +8,8 @@ use clap::Parser;
 const AFTER_HELP: &str = "\
 Confinement by default is Docker's: 14 capabilities, the docker-default seccomp profile, masked and read-only paths \
 in /proc and /sys, no device but null, zero, full, random, urandom, tty and the pseudo-terminals; new mount, pid, \
-ipc, uts, network (loopback alone) and cgroup namespaces. The files are the host's own, below a layer that is \
-thrown away.
+ipc, uts, network (loopback alone) and cgroup namespaces. The programs are the host's own, below a layer that is \
+thrown away; a directory of the host's data is given with -v, as -v /opt:/opt:ro.
 
 SIZE is a number with a unit: b, k, m, g, t or p (powers of 1024; kb and kib are k), bytes without one.
 
@@ -48,8 +48,9 @@ pub(crate) struct Options {
     pub(crate) help: Option<bool>,
 
     // ---- files ----
-    /// Use this directory as the container's root, in place [default: the host's root as a read-only lower layer, a
-    /// throw-away upper layer, and empty /tmp, /run, /home, /root and /var/lib]
+    /// Use this directory as the container's root, in place [default: the host's root below a layer that is thrown away, with
+    /// the host's programs (/usr, /bin, /sbin, /lib*, /nix, /gnu) and its /etc; every other directory, and every one in /var,
+    /// starts empty, files that not everyone may read cannot be read, and set-uid bits have no effect]
     #[arg(long, value_name = "DIR", help_heading = FILES, conflicts_with = "bundle")]
     pub(crate) rootfs: Option<PathBuf>,
 
@@ -75,6 +76,11 @@ pub(crate) struct Options {
     /// Mount the root file system read-only
     #[arg(long, help_heading = FILES)]
     pub(crate) read_only: bool,
+
+    /// size=SIZE: size of the layer that is thrown away [default: 1g, or half of the memory (of --memory, of the host) if that
+    /// is less]
+    #[arg(long, value_name = "KEY=VALUE", help_heading = FILES)]
+    pub(crate) storage_opt: Vec<String>,
 
     /// Size of /dev/shm
     #[arg(long, value_name = "SIZE", default_value = "64m", help_heading = FILES)]

@@ -126,6 +126,7 @@ mod tests {
             arch: Arch::from_name(std::env::consts::ARCH).unwrap(),
             kernel,
             host_name: String::new(),
+            memory_bytes: 0,
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Facts {
     pub(crate) kernel: KernelVersion,
     /// The host's name.
     pub(crate) host_name: String,
+    /// The host's memory in bytes.
+    pub(crate) memory_bytes: u64,
 }
 
 /// A device node of the host.
@@ -63,6 +65,8 @@ pub(crate) trait World {
     fn read(&self, path: &Path) -> std::io::Result<Vec<u8>>;
     /// What is at a path of the host, symlinks followed.
     fn kind(&self, path: &Path) -> std::io::Result<PathKind>;
+    /// The names of the directories in a directory of the host, links to directories left out.
+    fn directories_in(&self, path: &Path) -> std::io::Result<Vec<String>>;
     /// The same place without symlinks, absolute.
     fn canonical(&self, path: &Path) -> std::io::Result<PathBuf>;
     /// Every device node below a directory, symlinks not followed, sorted by path; without `/dev/pts` and what else is

@@ -9,8 +9,44 @@ pub(crate) use capabilities::{SECCOMP_PRESET, capabilities};
 /// moby `daemon/pkg/oci/defaults.go`, defaultUnixPathEnv.
 pub(crate) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What starts empty when the root is the host's own: other people's files and sockets to services of the host.
-pub(crate) const PRIVATE_DIRECTORIES: [&str; 5] = ["/tmp", "/run", "/home", "/root", "/var/lib"];
+/// What starts empty when the root is the host's own, whether the host has it or not: other people's files and sockets to services
+/// of the host.
+const PRIVATE_DIRECTORIES: [&str; 6] = ["/tmp", "/run", "/home", "/root", "/var/lib", "/var/tmp"];
+
+/// Top-level directories that packages install programs in, and their configuration (hier(7); Nix and Guix have a store of their
+/// own). `/dev`, `/proc` and `/sys` are mounted anew, and of `/var` each directory is private.
+const SHOWN: [&str; 10] = ["bin", "dev", "etc", "gnu", "nix", "proc", "sbin", "sys", "usr", "var"];
+
+/// What engines keep below /etc: registries, credentials, keys and addresses of the cluster. Most of it is for root alone, but not
+/// all.
+const ENGINES: [&str; 9] =
+    ["cni", "containerd", "containers", "crio", "docker", "kubernetes", "rancher", "k0s", "nomad.d"];
+
+/// Which directories start empty when the root is the host's own, given the names of the directories in its `/`, `/var` and
+/// `/etc`. What is not there for programs is data: it is shown when it is asked for (`-v /opt:/opt:ro`).
+pub(crate) fn private_directories(top: &[String], var: &[String], etc: &[String]) -> Vec<String> {
+    let data = top.iter().filter(|name| !SHOWN.contains(&name.as_str()) && !name.starts_with("lib"));
+    let engines = etc.iter().filter(|name| ENGINES.contains(&name.as_str()));
+    let all: std::collections::BTreeSet<String> = PRIVATE_DIRECTORIES
+        .map(str::to_owned)
+        .into_iter()
+        .chain(data.map(|name| format!("/{name}")))
+        .chain(var.iter().map(|name| format!("/var/{name}")))
+        .chain(engines.map(|name| format!("/etc/{name}")))
+        .collect();
+    all.into_iter().collect()
+}
+
+/// Names the machine, and with it every container on it: empty, as in Docker's images (machine-id(5)).
+pub(crate) const MACHINE_ID: &str = "/etc/machine-id";
+
+/// The most that the throw-away layer takes, unless half of the memory of the host, or of the container's limit, is less: then a
+/// full layer is ENOSPC, and not the end of a process of the container or of the host.
+pub(crate) fn layer_bytes(host_memory_bytes: u64, limit_bytes: Option<u64>) -> u64 {
+    const MOST: u64 = 1 << 30;
+    let memory = limit_bytes.unwrap_or(u64::MAX).min(host_memory_bytes);
+    MOST.min(memory / 2)
+}
 
 /// moby `daemon/pkg/oci/defaults.go`, defaultLinuxMaskedPaths, less the thermal throttle counters, which depend on the
 /// machine and are added by [`thermal_paths`].
@@ -105,6 +141,41 @@ mod tests {
         );
         assert!(thermal_paths("").is_empty());
         assert!(thermal_paths("x-y").is_empty());
+    }
+
+    #[test]
+    fn directories_of_data_are_private() {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let top =
+            names(&["bin", "boot", "data", "etc", "lib", "lib64", "libx32", "opt", "proc", "usr", "var"]);
+        let private = private_directories(&top, &names(&["cache", "lib", "www"]), &names(&["apt", "docker"]));
+        assert_eq!(
+            private,
+            [
+                "/boot",
+                "/data",
+                "/etc/docker",
+                "/home",
+                "/opt",
+                "/root",
+                "/run",
+                "/tmp",
+                "/var/cache",
+                "/var/lib",
+                "/var/tmp",
+                "/var/www",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_layer_takes_a_gibibyte_or_half_of_the_memory() {
+        const G: u64 = 1 << 30;
+        for (host, limit, expected) in
+            [(64 * G, None, G), (G, None, G / 2), (64 * G, Some(G / 4), G / 8), (G, Some(8 * G), G / 2)]
+        {
+            assert_eq!(layer_bytes(host, limit), expected, "{host} {limit:?}");
+        }
     }
 
     #[test]

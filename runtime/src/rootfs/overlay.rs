@@ -4,7 +4,7 @@
 //! ([`hidden`](super::hidden)), directories of the host's data are empty, and no set-uid bit or file capability counts.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -130,7 +130,7 @@ fn split(
         let kind = entry.file_type().during(doing)?;
         let own = private.contains(&place) || ANEW.contains(&place.as_str());
         let carries = mounted.keys().any(|target| **target != source && target.starts_with(&source))
-            || private.iter().any(|directory| Path::new(directory).starts_with(&at));
+            || (kind.is_dir() && !own && all_private(&source, &at, private).during(doing)?);
         // What is mounted here but holds no files of its own is not carried into the container.
         let foreign = mounted.get(source.as_path()).is_some_and(|fs_type| !REAL.contains(fs_type));
         if kind.is_symlink() {
@@ -153,6 +153,21 @@ fn split(
 
 /// On every mount of the host's files: no set-uid bit, no file capability, no device of theirs.
 const PLAIN: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+
+/// Whether there are private directories directly in this one, and no others.
+fn all_private(source: &Path, at: &Path, private: &[String]) -> std::io::Result<bool> {
+    if !private.iter().any(|directory| Path::new(directory).parent() == Some(at)) {
+        return Ok(false);
+    }
+    for entry in std::fs::read_dir(source)? {
+        let entry = entry?;
+        let place = at.join(entry.file_name());
+        if entry.file_type()?.is_dir() && !private.iter().any(|directory| Path::new(directory) == place) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
 
 /// Mounts it; returns the root directory of the container.
 pub(crate) fn mount_root(plan: &Plan) -> Result<Root> {
@@ -185,14 +200,33 @@ pub(crate) fn mount_root(plan: &Plan) -> Result<Root> {
             make_piece(plan, number, piece, root)?;
         }
     }
-    let Some(root) = root else {
+    let Some(mut root) = root else {
         return Err(RuntimeError::refused("mount the overlay root", "there is nothing in it"));
     };
-    // Those that the lower layer does not have.
-    for directory in &plan.private {
-        root.open(directory, Missing::MakeDirectory)?;
+    for (number, directory) in plan.private.iter().enumerate() {
+        // Those that the lower layer does not have.
+        let there = root.open(directory, Missing::MakeDirectory)?;
+        // In a user namespace no directory of an upper layer can be opaque before it is mounted.
+        let made = |piece: &Piece| matches!(piece, Piece::Directory { at, .. } if at == directory);
+        if plan.in_user_namespace && !plan.pieces.iter().any(made) {
+            let part = cover(plan, number, directory, there)?;
+            root.add_part(part);
+        }
     }
     Ok(root)
+}
+
+/// An empty directory of the upper layer's tmpfs, bound: a tmpfs of its own would cost as much again at the end, when the
+/// kernel clears it away, and have a size limit of its own.
+fn cover(plan: &Plan, number: usize, directory: &str, target: OwnedFd) -> Result<OwnedFd> {
+    let doing = || format!("mount an empty directory on {directory}");
+    let source = plan.scratch.join(format!("private{number}"));
+    make_directory(&source, private_mode(directory))?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let source = open(&source, flags, Mode::empty()).during(doing)?;
+    let copy = sys::clone_mount(source.as_fd(), false).during(doing)?;
+    sys::move_mount(copy.as_fd(), target.as_fd()).during(doing)?;
+    Ok(copy)
 }
 
 fn make_piece(plan: &Plan, number: usize, piece: &Piece, root: &mut Root) -> Result<()> {
@@ -295,7 +329,9 @@ mod tests {
     fn in_a_user_namespace_no_layer_carries_a_mount() {
         let directory = tempfile::tempdir().unwrap();
         let lower = directory.path();
-        for path in ["usr/bin", "var/log", "var/cache", "proc", "home/me", "boot"] {
+        for path in
+            ["usr/bin", "var/log", "var/cache", "proc", "home/me", "boot", "etc/a", "etc/docker", "srv/a"]
+        {
             std::fs::create_dir_all(lower.join(path)).unwrap();
         }
         std::os::unix::fs::symlink("usr/bin", lower.join("bin")).unwrap();
@@ -306,7 +342,9 @@ mod tests {
              3 1 0:9 / {0}/boot rw - autofs none rw\n",
             lower.display()
         );
-        let pieces = pieces(lower, &["/home".to_owned()], text.as_bytes(), true).unwrap();
+        // Of /etc one directory is private, of /srv each.
+        let private = ["/home", "/etc/docker", "/srv/a"].map(str::to_owned);
+        let pieces = pieces(lower, &private, text.as_bytes(), true).unwrap();
         let directory = |at: &str| Piece::Directory { at: at.into(), mode: 0o755 };
         let layer = |at: &str| Piece::Layer { lower: lower.join(&at[1..]), at: at.into() };
         assert_eq!(
@@ -314,9 +352,12 @@ mod tests {
             [
                 Piece::Link { at: "/bin".into(), target: "usr/bin".into() },
                 directory("/boot"),
+                layer("/etc"),
                 directory("/home"),
                 Piece::File { source: lower.join("motd"), at: "/motd".into() },
                 directory("/proc"),
+                directory("/srv"),
+                directory("/srv/a"),
                 layer("/usr"),
                 directory("/var"),
                 layer("/var/cache"),

@@ -77,6 +77,18 @@ for name in runc tcpdump apparmor_parser secilc; do
 	if [ -n "$program" ]; then extra+=("$program=/usr/bin/$name"); fi
 done
 
+# The AppArmor profile of Docker's that ours is compared with, out of its binary: a Go template between these lines, with what it
+# includes and asks about AppArmor's version left out.
+dockerd=$(PATH=$PATH:/usr/sbin:/sbin command -v dockerd || true)
+if [ -n "$dockerd" ]; then
+	{
+		echo '@{PROC}=/proc/'
+		LC_ALL=C grep -a -A60 '^profile {{.Name}} flags=' "$dockerd" | LC_ALL=C sed -E \
+			-e '/^[[:space:]]*\{\{/d' -e 's/\{\{\.Name\}\}/docker-default/g' -e 's/\{\{\.DaemonProfile\}\}/unconfined/g' -e '/^\}$/q'
+	} >"$work/docker-default"
+	if grep -q '^}$' "$work/docker-default"; then extra+=("$work/docker-default=/docker-default"); fi
+fi
+
 booted=()
 for series in "${wanted[@]}"; do
 	if ! "$here/fetch.sh" "${refresh[@]}" "$series"; then

@@ -53,6 +53,10 @@ pub mod annotations {
     pub const ROOTFS_PRIVATE: &str = "io.plimsoll.rootfs.private";
     /// Size of the upper layer in bytes.
     pub const ROOTFS_UPPER_SIZE: &str = "io.plimsoll.rootfs.upper-size-bytes";
+    /// Why the container has no AppArmor profile on a machine where AppArmor is active. For readers: it changes nothing.
+    pub const APPARMOR: &str = "io.plimsoll.apparmor";
+    /// Why the container has no SELinux label on a machine where SELinux is active. For readers: it changes nothing.
+    pub const SELINUX: &str = "io.plimsoll.selinux";
     /// `true`: the overlay is read-only too, upper layer included.
     pub const ROOTFS_READ_ONLY: &str = "io.plimsoll.rootfs.read-only";
 }

@@ -154,6 +154,8 @@ impl<'a> Annotations<'a> {
             note::ROOTFS_PRIVATE,
             note::ROOTFS_UPPER_SIZE,
             note::ROOTFS_READ_ONLY,
+            note::APPARMOR,
+            note::SELINUX,
         ];
         let mut ours = BTreeMap::new();
         if let Some(node) = node {

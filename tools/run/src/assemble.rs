@@ -13,7 +13,9 @@ use crate::namespaces::Chosen;
 use crate::options::Options;
 use crate::security::Granted;
 use crate::world::{Facts, PathKind, World};
-use crate::{defaults, devices, environment, limits, namespaces, profile, security, sizes, users, volumes};
+use crate::{
+    apparmor, defaults, devices, environment, limits, namespaces, profile, security, sizes, users, volumes,
+};
 
 /// The container, and what the caller should be told about it.
 #[derive(Clone, Debug)]
@@ -22,6 +24,9 @@ pub(crate) struct Assembled {
     pub(crate) config: ContainerConfig,
     /// Sentences for standard error.
     pub(crate) notes: Vec<String>,
+    /// The same about security modules that are active and do not confine the container, by the annotation that says it in a
+    /// printed document.
+    pub(crate) unconfined: Vec<(&'static str, String)>,
 }
 
 /// Puts the container together.
@@ -53,6 +58,7 @@ pub(crate) fn assemble(
     let asked = volumes::read(&options.volume, &options.mount, &options.tmpfs, world)?;
     let masked = !(options.privileged || security.unmask);
     let seccomp = profile::filter(&security.seccomp, options.privileged, granted.set, facts, world)?;
+    let apparmor = apparmor::choose(&security.apparmor, options.privileged, facts, world)?;
     let may_raise = Capability::from_name("CAP_SYS_RESOURCE").is_some_and(|c| facts.held.contains(c));
 
     let config = ContainerConfig {
@@ -100,7 +106,7 @@ pub(crate) fn assemble(
             .map(|parent| cgroup_path(parent, &identity.id))
             .transpose()?,
         seccomp,
-        apparmor_profile: security.apparmor,
+        apparmor_profile: apparmor.profile,
         init: init(options, &chosen)?,
         privileged: options.privileged,
         loopback_up: chosen.is_new(NamespaceKind::Net),
@@ -115,7 +121,8 @@ pub(crate) fn assemble(
     };
     let mut notes = notes(options, &granted);
     notes.extend(limits::weight_note(&config.resources, world));
-    Ok(Assembled { config, notes })
+    let unconfined: Vec<_> = apparmor.note.map(|note| (annotations::APPARMOR, note)).into_iter().collect();
+    Ok(Assembled { config, notes, unconfined })
 }
 
 fn command(options: &Options) -> Result<Vec<String>> {
@@ -330,6 +337,9 @@ fn mounts(options: &Options, chosen: &Chosen, asked: Vec<Mount>) -> Result<Vec<M
 
 fn masked_paths(options: &Options, world: &impl World) -> Vec<String> {
     let mut paths = defaults::MASKED_PATHS.map(str::to_owned).to_vec();
+    if options.rootfs.is_none() {
+        paths.push(defaults::MACHINE_ID.to_owned());
+    }
     // All CPUs of a machine have it or none; most virtual machines have none, and one question is cheap.
     if world.kind(Path::new("/sys/devices/system/cpu/cpu0/thermal_throttle")).is_ok() {
         let possible = world.read(Path::new("/sys/devices/system/cpu/possible")).unwrap_or_default();
@@ -337,9 +347,6 @@ fn masked_paths(options: &Options, world: &impl World) -> Vec<String> {
     }
     paths
 }
-    if options.rootfs.is_none() {
-        paths.push(defaults::MACHINE_ID.to_owned());
-    }
 
 /// `PARENT/ID`; a parent without a slash is below the root of the hierarchy, as in Docker with the cgroupfs driver.
 pub(crate) fn cgroup_path(parent: &str, id: &str) -> Result<String> {

@@ -64,5 +64,5 @@ pub(crate) fn assemble(
         .map(|warning| format!("{}/config.json: {}: {}", dir.display(), warning.pointer, warning.message))
         .collect();
     notes.extend(limits::weight_note(&config.resources, world));
-    Ok(Assembled { config, notes })
+    Ok(Assembled { config, notes, unconfined: Vec::new() })
 }

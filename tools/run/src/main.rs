@@ -4,6 +4,7 @@
 //! goes to the runtime ([`launch`]). Everything that can be wrong with the options is found before anything is made.
 #![forbid(unsafe_code)]
 
+mod apparmor;
 mod assemble;
 mod bundle;
 mod defaults;
@@ -71,14 +72,30 @@ fn run() -> Result<u8, Failure> {
     if options.bundle.is_some() {
         bundle::check(&matches)?;
     }
-    let Assembled { config, notes } = put_together(&options)?;
-    for note in &notes {
-        tell(note);
-    }
+    let Assembled { mut config, mut notes, unconfined } = put_together(&options)?;
     if options.print_spec {
-        print_spec(&oci::to_spec(&config))?;
+        let mut spec = oci::to_spec(&config);
+        for (annotation, why) in &unconfined {
+            spec["annotations"][*annotation] = why.as_str().into();
+        }
+        notes.extend(unconfined.into_iter().map(|(_, why)| why));
+        notes.iter().for_each(|note| tell(note));
+        print_spec(&spec)?;
         return Ok(0);
     }
+    notes.extend(unconfined.into_iter().map(|(_, why)| why));
+    if config.apparmor_profile.as_deref() == Some(apparmor::DEFAULT)
+        && let Err(error) = apparmor::load(&host::Host)
+    {
+        if options.security_opt.iter().any(|option| option.contains(apparmor::DEFAULT))
+            || options.bundle.is_some()
+        {
+            return Err(error.into());
+        }
+        config.apparmor_profile = None;
+        notes.push(format!("the container has no AppArmor profile: {error:#}"));
+    }
+    notes.iter().for_each(|note| tell(note));
     if options.detach { launch::detached(&config) } else { launch::foreground(&config, &options) }
 }
 

@@ -159,7 +159,7 @@ pub(crate) struct Options {
     pub(crate) privileged: bool,
 
     /// seccomp=FILE, seccomp=preset:NAME, seccomp=unconfined, no-new-privileges[=true|false], apparmor=PROFILE,
-    /// systempaths=unconfined
+    /// apparmor=unconfined [default: plim-default where AppArmor is active], systempaths=unconfined
     #[arg(long, value_name = "OPTION", help_heading = PRIVILEGES)]
     pub(crate) security_opt: Vec<String>,
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, bail};
 use plim_model::{Capability, CapabilitySet};
 
-use crate::defaults;
 use crate::sizes;
+use crate::{apparmor, defaults};
 use plim_tools_common::nearest::hint;
 
 /// What `--security-opt seccomp=` chose.
@@ -30,8 +30,8 @@ pub(crate) struct SecurityOptions {
     pub(crate) seccomp: SeccompChoice,
     /// `no-new-privileges`.
     pub(crate) no_new_privileges: bool,
-    /// `apparmor=PROFILE`; `None` for `unconfined` and when nothing was said.
-    pub(crate) apparmor: Option<String>,
+    /// `apparmor=PROFILE` or `apparmor=unconfined`.
+    pub(crate) apparmor: apparmor::Choice,
     /// `systempaths=unconfined`: mask nothing in /proc and /sys.
     pub(crate) unmask: bool,
 }
@@ -77,7 +77,12 @@ fn option(text: &str, out: &mut SecurityOptions) -> Result<()> {
             }
         }
         "no-new-privileges" => out.no_new_privileges = sizes::boolean(value)?,
-        "apparmor" => out.apparmor = (value != "unconfined").then(|| value.to_owned()),
+        "apparmor" => {
+            out.apparmor = match value {
+                "unconfined" => apparmor::Choice::Unconfined,
+                name => apparmor::Choice::Profile(name.to_owned()),
+            }
+        }
         "systempaths" if value == "unconfined" => out.unmask = true,
         "systempaths" => bail!("found {value:?}, expected unconfined"),
         // Nothing to switch off: no label is ever set.
@@ -273,8 +278,8 @@ mod tests {
             assert!(read(&[text]).no_new_privileges, "{text}");
         }
         assert!(!read(&["no-new-privileges", "no-new-privileges:false"]).no_new_privileges);
-        assert_eq!(read(&["apparmor=mine"]).apparmor.as_deref(), Some("mine"));
-        assert_eq!(read(&["apparmor=mine", "apparmor=unconfined"]).apparmor, None);
+        assert_eq!(read(&["apparmor=mine"]).apparmor, apparmor::Choice::Profile("mine".into()));
+        assert_eq!(read(&["apparmor=mine", "apparmor=unconfined"]).apparmor, apparmor::Choice::Unconfined);
         assert!(read(&["systempaths=unconfined"]).unmask);
         assert_eq!(read(&["label=disable"]), SecurityOptions::default());
     }

@@ -220,4 +220,56 @@ mod tests {
         assert_eq!(aside.next("a"), Observed::Present([true, false, false, false, false]));
         assert!(aside.next::<i32>("b").is_unknown());
     }
+
+    /// A FUSE file system that reads every request and answers none but the first, in a mount namespace of the calling thread.
+    fn hang(at: &std::path::Path) -> File {
+        use nix::mount::{MsFlags, mount};
+        const NONE: Option<&str> = None;
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("unshare");
+        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).expect("private");
+        let mut device = File::options().read(true).write(true).open("/dev/fuse").expect("open");
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+        mount(Some("hung"), at, Some("fuse"), MsFlags::empty(), Some(options.as_str())).expect("mount");
+        let mut request = vec![0; 1 << 20];
+        assert!(device.read(&mut request).expect("FUSE_INIT") >= 40);
+        // struct fuse_out_header with the request's number, and struct fuse_init_out of version 7.31.
+        let words = [80u32, 0].into_iter().flat_map(u32::to_ne_bytes);
+        let mut answer: Vec<u8> = words.chain(request[8..16].iter().copied()).collect();
+        answer.extend([7u32, 31, 0, 0, 0, 4096].into_iter().flat_map(u32::to_ne_bytes));
+        answer.resize(80, 0);
+        device.write_all(&answer).expect("answer");
+        let mut reader = device.try_clone().expect("clone");
+        std::thread::spawn(move || while reader.read(&mut request).is_ok() {});
+        device
+    }
+
+    #[test]
+    #[allow(clippy::print_stderr, reason = "a test that does not run says why")]
+    fn files_that_never_answer_are_left_behind() {
+        if !nix::unistd::geteuid().is_root() || !std::path::Path::new("/dev/fuse").exists() {
+            eprintln!("skipped: needs root and /dev/fuse");
+            return;
+        }
+        let top = tempfile::tempdir().expect("tempdir");
+        let at = top.path().to_owned();
+        std::thread::spawn(move || {
+            let _device = hang(&at);
+            let deadline = Deadline::after(Duration::from_millis(300));
+            let mut aside = Aside::begin(null().as_fd(), deadline, |answers| {
+                answers.give(&Observed::Present(std::fs::metadata(at.join("file")).is_ok()));
+            })
+            .expect("forks");
+            assert!(aside.next::<bool>("look").is_unknown());
+            let child = Pid::from_raw(aside.child);
+            drop(aside);
+            // SIGKILL does not end it: the kernel waits for the answer to a request that was read.
+            std::thread::sleep(Duration::from_millis(200));
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).expect("still there");
+            assert!(stat.contains(") D "), "{stat}");
+            // EBUSY, but every request is answered with an error now.
+            let _ = nix::mount::umount2(&at, nix::mount::MntFlags::MNT_FORCE);
+        })
+        .join()
+        .expect("the thread");
+    }
 }

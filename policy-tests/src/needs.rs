@@ -42,6 +42,8 @@ pub enum Need {
     SelinuxWithoutPolicy,
     /// A kernel where `plim trace --light` can be attached.
     LightTrace,
+    /// io_uring, built and not switched off.
+    Rings,
 }
 
 impl Need {
@@ -95,6 +97,13 @@ impl Need {
                 unless(met, "SELinux without a policy".to_owned())
             }
             Need::LightTrace => light_trace(ctx),
+            Need::Rings => {
+                let mut command = std::process::Command::new(ctx.witness());
+                let probe = command.args(["ring", "0"]).stdin(std::process::Stdio::null()).output();
+                let said =
+                    probe.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+                unless(said.starts_with("ready"), format!("io_uring ({})", said.trim()))
+            }
             Need::Processors(count) => {
                 let have = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
                 unless(have >= count, format!("{count} processors, there are {have}"))

@@ -11,8 +11,57 @@ use serde_json::Value;
 use super::{Trace, Witness, claim, float};
 use crate::bench_seccomp::Claim;
 
+/// What a flood consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// kexec_load(2) without arguments: refused by the default profile, and does nothing.
+    Same,
+    /// The same with a first argument that never repeats.
+    Arguments,
+    /// rmdir(2) of one path on a read-only mount.
+    Path,
+    /// rmdir(2) of a path that never repeats.
+    Paths,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 4] = [Kind::Same, Kind::Arguments, Kind::Path, Kind::Paths];
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Same => "one call",
+            Kind::Arguments => "a call with changing arguments",
+            Kind::Path => "one path",
+            Kind::Paths => "changing paths",
+        }
+    }
+
+    /// The call that is refused.
+    pub fn syscall(self) -> &'static str {
+        match self {
+            Kind::Same | Kind::Arguments => "kexec_load",
+            Kind::Path | Kind::Paths => "rmdir",
+        }
+    }
+
+    /// What the witness is asked for behind the rate.
+    fn word(self) -> Option<&'static str> {
+        match self {
+            Kind::Same => None,
+            Kind::Arguments => Some("arguments"),
+            Kind::Path => Some("path"),
+            Kind::Paths => Some("paths"),
+        }
+    }
+}
+
 /// What is poured.
+#[derive(Clone, Copy, Debug)]
 pub struct Load {
+    /// Which calls.
+    pub kind: Kind,
     /// How many processes of the container make refused calls.
     pub processes: u32,
     /// How long they do.
@@ -22,6 +71,17 @@ pub struct Load {
     /// The tracer gets a turn only where nobody else wants one: nice 19.
     pub crowded: bool,
 }
+
+/// Calls of a container that is traced beside the flood and makes [`QUIET_RATE`] refused ones a second.
+pub struct Neighbour {
+    /// Refused calls that it made.
+    pub made: u64,
+    /// What the report has of them.
+    pub groups: Vec<Value>,
+}
+
+/// Refused calls a second of the neighbour.
+pub const QUIET_RATE: u32 = 50;
 
 /// What a flood came to.
 pub struct Flood {
@@ -35,6 +95,10 @@ pub struct Flood {
     pub skipped_runs: u64,
     /// How long the calls were made.
     pub took: Duration,
+    /// Processor time of the tracer from the first call to the last.
+    pub cpu: Duration,
+    /// `missed` of the report.
+    pub missed: Value,
     /// The most memory that the tracer had, the ring included.
     pub memory_bytes: u64,
     /// Bytes that the tracer wrote.
@@ -56,9 +120,14 @@ impl Flood {
     pub fn rate(&self) -> f64 {
         float(self.made) / self.took.as_secs_f64()
     }
+
+    /// Processor time of the tracer for each event that was told while the calls were made, in microseconds.
+    pub fn us_each(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / float(self.told.max(1))
+    }
 }
 
-/// kexec_load: refused by the default profile, and does nothing.
+/// kexec_load.
 const CALL: &str = "246";
 
 /// Lets a container with these options of `plim run` make refused calls.
@@ -66,49 +135,106 @@ const CALL: &str = "246";
 /// # Errors
 /// Nothing can be traced here, or the tracer dies.
 pub fn flood(bin: &Path, options: &[&str], load: &Load) -> Result<Flood> {
-    let words = [
-        CALL.to_owned(),
-        load.processes.to_string(),
-        load.span.as_millis().to_string(),
-        load.rate.to_string(),
-    ];
-    let mut all = vec!["flood"];
-    all.extend(words.iter().map(String::as_str));
-    let mut witness = Witness::contained(bin, options, &all)?;
+    Ok(beside(bin, options, load, false)?.0)
+}
+
+/// The same, with a quiet container that is traced by the same tracer where that is wanted.
+///
+/// # Errors
+/// As [`flood`].
+pub fn beside(
+    bin: &Path,
+    options: &[&str],
+    load: &Load,
+    with_neighbour: bool,
+) -> Result<(Flood, Option<Neighbour>)> {
+    let millis = load.span.as_millis().to_string();
+    let start = |processes: u32, rate: u32, kind: Kind| {
+        let words = [CALL.to_owned(), processes.to_string(), millis.clone(), rate.to_string()];
+        let all = ["flood"].into_iter().chain(words.iter().map(String::as_str)).chain(kind.word());
+        Witness::contained(bin, options, &all.collect::<Vec<_>>())
+    };
+    let mut witness = start(load.processes, load.rate, load.kind)?;
+    let mut neighbour = if with_neighbour { Some(start(1, QUIET_RATE, Kind::Same)?) } else { None };
     let target = format!("plim:{}", witness.name);
-    let mut trace = Trace::start(bin, &["--summary", "--format", "json"], &target, Stdio::piped())?;
+    let other = neighbour.as_ref().map(|neighbour| format!("plim:{}", neighbour.name));
+    let options: Vec<&str> = ["--summary", "--format", "json"].into_iter().chain(other.as_deref()).collect();
+    let mut trace = Trace::start(bin, &options, &target, Stdio::piped())?;
     let mut from = trace.child.stdout.take().context("its stdout")?;
+    // Read while it is written: it may be longer than a pipe holds.
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        from.read_to_string(&mut text).map(|_| text)
+    });
     if load.crowded {
         let renice = Command::new("renice").args(["-n", "19", "-p", &trace.pid().to_string()]).output()?;
         ensure!(renice.status.success(), "{renice:?}");
     }
+    if let Some(neighbour) = &mut neighbour {
+        std::io::Write::write_all(&mut neighbour.to, b"go\n")?;
+    }
+    let before = cpu_time(trace.pid())?;
     let answer = witness.ask("go")?;
-    let counted: Value =
-        serde_json::from_str(&answer).with_context(|| format!("the witness says {answer:?}"))?;
-    let number = |key: &str| counted[key].as_u64().with_context(|| format!("the witness says {answer}"));
-    ensure!(number("other")? == 0, "calls were made that were not refused: {answer}");
+    let cpu = cpu_time(trace.pid())? - before;
+    let quiet = neighbour.as_mut().map(Witness::line).transpose()?;
     let memory =
         std::fs::read_to_string(format!("/proc/{}/status", trace.pid())).context("the tracer died")?;
     let kib = memory.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib: u64 = kib.context("VmHWM")?.trim().trim_end_matches(" kB").parse()?;
     let (stopped_in, status) = trace.stop()?;
-    let mut text = String::new();
-    from.read_to_string(&mut text)?;
+    let text = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
     let report: Value = serde_json::from_str(&text).with_context(|| format!("the tracer says {text:?}"))?;
     let groups = report["groups"].as_array().context("groups")?;
     // The container's end is no call of the flood.
-    let of_flood = groups.iter().filter(|group| group["denial"]["syscall"] == "kexec_load");
-    Ok(Flood {
-        made: number("refused")?,
-        told: of_flood.filter_map(|group| group["count"].as_u64()).sum(),
+    let of = |name: &str, syscall: &str| {
+        let is =
+            |group: &&Value| group["denial"]["container"] == name && group["denial"]["syscall"] == syscall;
+        groups.iter().filter(is).cloned().collect::<Vec<Value>>()
+    };
+    let of_flood = of(&witness.name, load.kind.syscall());
+    let (made, took) = made(&answer)?;
+    let flood = Flood {
+        made,
+        told: told(&of_flood),
         lost: report["missed"]["lost"].as_u64().context("lost")?,
         skipped_runs: report["missed"]["skipped_runs"].as_u64().context("skipped_runs")?,
-        took: Duration::from_micros(number("us")?),
+        took,
+        cpu,
+        missed: report["missed"].clone(),
         memory_bytes: kib * 1024,
         output_bytes: u64::try_from(text.len())?,
         stopped_in,
         status,
-    })
+    };
+    let neighbour = match (neighbour, quiet) {
+        (Some(neighbour), Some(answer)) => {
+            let groups = of(&neighbour.name, Kind::Same.syscall());
+            Some(Neighbour { made: self::made(&answer)?.0, groups })
+        }
+        _ => None,
+    };
+    Ok((flood, neighbour))
+}
+
+/// How many calls groups count.
+pub fn told(groups: &[Value]) -> u64 {
+    groups.iter().filter_map(|group| group["count"].as_u64()).sum()
+}
+
+/// How many refused calls a witness says that it made, and how long that took.
+fn made(answer: &str) -> Result<(u64, Duration)> {
+    let counted: Value =
+        serde_json::from_str(answer).with_context(|| format!("the witness says {answer:?}"))?;
+    let number = |key: &str| counted[key].as_u64().with_context(|| format!("the witness says {answer}"));
+    ensure!(number("other")? == 0, "calls were made that were not refused: {answer}");
+    Ok((number("refused")?, Duration::from_micros(number("us")?)))
+}
+
+/// Processor time of a process' first thread so far.
+fn cpu_time(pid: i32) -> Result<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).context("the tracer died")?;
+    let ns = text.split(' ').next().and_then(|word| word.parse().ok()).context("schedstat")?;
+    Ok(Duration::from_nanos(ns))
 }
 
 pub(super) fn claims(bin: &Path) -> Result<Vec<Claim>> {
@@ -116,7 +242,13 @@ pub(super) fn claims(bin: &Path) -> Result<Vec<Claim>> {
     // A processor makes them, the other one reads. The best of some: what else the machine does is not the tracer's.
     let mut best: Option<Flood> = None;
     for _ in 0..5 {
-        let load = Load { processes: 1, span: Duration::from_secs(2), rate: 1_050_000, crowded: false };
+        let load = Load {
+            kind: Kind::Same,
+            processes: 1,
+            span: Duration::from_secs(2),
+            rate: 1_050_000,
+            crowded: false,
+        };
         let flood = flood(bin, &[], &load)?;
         if best.as_ref().is_none_or(|best| flood.lost < best.lost) {
             best = Some(flood);
@@ -129,8 +261,42 @@ pub(super) fn claims(bin: &Path) -> Result<Vec<Claim>> {
     let detail = format!("{} made in {:.2} s, {} lost", best.made, best.took.as_secs_f64(), best.lost);
     claims.push(claim("a refusal at a million a second, µs", 1.0, 1e6 / best.rate(), detail));
     claims.push(claim("of them lost", 0.0, float(best.lost), String::new()));
+    // What is refused a container that opens what it may not, all the time: none is lost, and each costs the tracer less than this.
+    for (kind, most_us) in [(Kind::Path, 5.0), (Kind::Paths, 50.0), (Kind::Arguments, 25.0)] {
+        let span = Duration::from_secs(5);
+        let flood = flood(bin, &[], &Load { kind, processes: 1, span, rate: 20_000, crowded: false })?;
+        let name = kind.name();
+        let detail = format!("{} made in {:.2} s", flood.made, flood.took.as_secs_f64());
+        claims.push(claim(&format!("{name} at 20,000 a second, lost"), 0.0, float(flood.lost), detail));
+        claims.push(claim(
+            &format!("{name}, µs of the tracer for each"),
+            most_us,
+            flood.us_each(),
+            String::new(),
+        ));
+    }
+    for kind in Kind::ALL {
+        let load = Load { kind, processes: 2, span: Duration::from_secs(5), rate: 0, crowded: false };
+        let (flood, neighbour) = beside(bin, &[], &load, true)?;
+        let neighbour = neighbour.context("a neighbour")?;
+        let unseen = float(neighbour.made.saturating_sub(told(&neighbour.groups)));
+        let name = kind.name();
+        let detail = format!("{} made, {} told, {} lost", flood.made, flood.told, flood.lost);
+        claims.push(claim(
+            &format!("{name} as fast as can be, lost of another container"),
+            0.0,
+            unseen,
+            detail,
+        ));
+        claims.push(claim(
+            &format!("{name}, the tracer's memory, MiB"),
+            112.0,
+            float(flood.memory_bytes) / f64::from(1 << 20),
+            String::new(),
+        ));
+    }
     // More than there are processors, and the reader gets what they leave.
-    let load = Load { processes: 6, span: Duration::from_secs(10), rate: 0, crowded: true };
+    let load = Load { kind: Kind::Same, processes: 6, span: Duration::from_secs(10), rate: 0, crowded: true };
     let worst = flood(bin, &[], &load)?;
     let detail = format!("{:.2} million a second for {:.0} s", worst.rate() / 1e6, worst.took.as_secs_f64());
     claims.push(claim("a flood, µs for each refusal", 0.5, 1e6 / worst.rate(), detail));

@@ -10,8 +10,10 @@
 //! signals                      says "ready", then each signal by name; ends on SIGTERM
 //! eat-memory BYTES | fork N | burn-cpu MS | exit N | die SIGNAL | echo WORD… | cat | orphans | children
 //! pace                         what calls cost: a line asks, a line answers
-//! flood CALL PROCESSES MS RATE says "ready"; after a line on stdin, refused calls as fast as asked for, counted
 //! crowd N | mounts N [stacked] | hang PATH [FILE]   says "ready" with so many processes or mounts, or files that never answer
+//! flood CALL PROCESSES MS RATE [arguments | path | paths]   says "ready"; after a line on stdin, refused calls as fast as asked
+//!                              for, counted; arguments or paths that never repeat, or one path
+//! ring N [polled]              says "ready" with an io_uring; after a line, N refused operations through it, counted
 //! leak-fd CMD… | mask-exit CMD… | chatty CMD… | deaf CMD…   broken on purpose, for the tests of the tests
 //! ```
 //! Called as `/…/true` it ends at once with 0: the command that the bench starts.
@@ -24,6 +26,7 @@ mod pace;
 mod probe;
 mod refusals;
 mod report;
+mod ring;
 mod sys;
 mod tries;
 
@@ -59,6 +62,7 @@ fn main() {
         Some("mounts") => hostile::mounts(rest),
         Some("hang") => hostile::hang(rest),
         Some("flood") => pace::flood(rest),
+        Some("ring") => ring::run(rest),
         Some("orphans") => load::orphans(rest),
         Some("children") => load::children(),
         Some("leak-fd") => {

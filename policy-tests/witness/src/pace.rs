@@ -51,11 +51,46 @@ fn fastest(calls: u32, bursts: u32, mut call: impl FnMut()) -> u128 {
     (0..bursts).map(|_| burst(&mut call)).min().unwrap_or_default()
 }
 
-/// Waits for a line, then makes call NUMBER without arguments in PROCESSES processes for MS, at most RATE times a second
-/// each when it is not 0; says how often it came back with EPERM, and how often otherwise.
+/// What a flood consists of.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// The call without arguments.
+    Same,
+    /// The call with a first argument that never repeats.
+    Arguments,
+    /// rmdir(2) of one path on a read-only mount.
+    Path,
+    /// rmdir(2) of a path that never repeats.
+    Paths,
+}
+
+impl Kind {
+    fn refused_call(self, call: i64, count: u64) -> sys::Raw {
+        match self {
+            Kind::Same => sys::native(call, [0; 6]),
+            Kind::Arguments => sys::native(call, [count, 0, 0, 0, 0, 0]),
+            Kind::Path => rmdir(b"/sys/x\0"),
+            Kind::Paths => rmdir(format!("/sys/x{count}\0").as_bytes()),
+        }
+    }
+}
+
+fn rmdir(path: &[u8]) -> sys::Raw {
+    sys::native(libc::SYS_rmdir, [path.as_ptr() as u64, 0, 0, 0, 0, 0])
+}
+
+/// Waits for a line, then makes call NUMBER in PROCESSES processes for MS, at most RATE times a second each when it is not 0; says
+/// how often it was refused (EPERM, EROFS), and how often it was not.
 pub(crate) fn flood(args: &[String]) -> i32 {
     let number = |at: usize| args.get(at).and_then(|word| word.parse::<u32>().ok()).unwrap_or(0);
     let (call, span, rate) = (i64::from(number(0)), Duration::from_millis(u64::from(number(2))), number(3));
+    let kind = match args.get(4).map(String::as_str) {
+        None => Kind::Same,
+        Some("arguments") => Kind::Arguments,
+        Some("path") => Kind::Path,
+        Some("paths") => Kind::Paths,
+        Some(_) => return 2,
+    };
     println!("ready");
     let _ = std::io::stdout().flush();
     let _ = std::io::stdin().lock().read_line(&mut String::new());
@@ -65,7 +100,7 @@ pub(crate) fn flood(args: &[String]) -> i32 {
     for _ in 0..number(1).max(1) {
         match sys::fork() {
             Ok(0) => {
-                let (refused, other) = storm(call, start, span, rate);
+                let (refused, other) = storm(|count| kind.refused_call(call, count), start, span, rate);
                 let mut to = &to;
                 let _ = to.write_all(&[refused.to_le_bytes(), other.to_le_bytes()].concat());
                 sys::exit_now(0);
@@ -97,7 +132,7 @@ pub(crate) fn flood(args: &[String]) -> i32 {
 /// Calls between two looks at the clock: it makes no system call, but costs as much as one.
 const BATCH: u64 = 256;
 
-fn storm(call: i64, start: Instant, span: Duration, rate: u32) -> (u64, u64) {
+fn storm(call: impl Fn(u64) -> sys::Raw, start: Instant, span: Duration, rate: u32) -> (u64, u64) {
     let (mut refused, mut other) = (0, 0);
     let batch = if rate == 0 { BATCH } else { u64::from(rate / 1000).clamp(1, BATCH) };
     loop {
@@ -115,8 +150,8 @@ fn storm(call: i64, start: Instant, span: Duration, rate: u32) -> (u64, u64) {
             continue;
         }
         for _ in 0..batch {
-            match sys::native(call, [0; 6]) {
-                Err(libc::EPERM) => refused += 1,
+            match call(refused + other) {
+                Err(libc::EPERM | libc::EROFS) => refused += 1,
                 _ => other += 1,
             }
         }

@@ -265,3 +265,97 @@ pub(crate) fn install_filter(number: u32, action: u32, listen: bool) -> Raw {
     let flags = if listen { NEW_LISTENER } else { 0 };
     native(libc::SYS_seccomp, [SET_MODE_FILTER, flags, (&raw const header) as u64, 0, 0, 0])
 }
+
+/// One io_uring (include/uapi/linux/io_uring.h), mapped, of one entry.
+pub(crate) struct Ring {
+    fd: u64,
+    submissions: *mut u8,
+    completions: *mut u8,
+    entries: *mut u8,
+    parameters: [u32; 30],
+}
+
+/// Places in struct io_uring_params, in words.
+const SUBMISSION: usize = 10;
+const COMPLETION: usize = 20;
+/// Words of struct io_sqring_offsets and io_cqring_offsets.
+const HEAD: usize = 0;
+const TAIL: usize = 1;
+const FLAGS: usize = 4;
+const CQES: usize = 5;
+const ARRAY: usize = 6;
+/// The kernel's thread sleeps (IORING_SQ_NEED_WAKEUP), and is woken (IORING_ENTER_SQ_WAKEUP).
+const NEED_WAKEUP: u32 = 1;
+const ENTER_SQ_WAKEUP: u64 = 2;
+
+impl Ring {
+    /// io_uring_setup(2) and its three mappings. The errno where the kernel refuses.
+    pub(crate) fn new(polled: bool) -> Result<Ring, i32> {
+        const SQPOLL: u32 = 2;
+        let mut parameters = [0_u32; 30];
+        parameters[2] = if polled { SQPOLL } else { 0 };
+        parameters[4] = 10_000;
+        let fd = native(libc::SYS_io_uring_setup, [1, parameters.as_mut_ptr() as u64, 0, 0, 0, 0])?;
+        let fd = fd.unsigned_abs();
+        let map = |offset: u64| {
+            let (write, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
+            let arguments =
+                [0, 4096, u64::from(write.unsigned_abs()), u64::from(shared.unsigned_abs()), fd, offset];
+            native(libc::SYS_mmap, arguments).map(|at| at.unsigned_abs() as *mut u8)
+        };
+        let (submissions, completions, entries) = (map(0)?, map(0x800_0000)?, map(0x1000_0000)?);
+        Ok(Ring { fd, submissions, completions, entries, parameters })
+    }
+
+    fn word(base: *mut u8, offset: u32) -> *mut u32 {
+        // SAFETY: the kernel gave the offset, which lies in the mapped page; a ring of one entry takes less than a page.
+        unsafe { base.add(offset as usize) }.cast()
+    }
+
+    /// Puts openat(AT_FDCWD, PATH, O_WRONLY) into the ring; `path` ends with a NUL and is there until it has completed.
+    pub(crate) fn submit_open(&mut self, path: &'static [u8]) {
+        const OPENAT: u32 = 18;
+        let tail = Ring::word(self.submissions, self.parameters[SUBMISSION + TAIL]);
+        let array = Ring::word(self.submissions, self.parameters[SUBMISSION + ARRAY]);
+        let address = path.as_ptr() as u64;
+        // opcode, fd, off, addr, len (a mode), open_flags.
+        let mut entry = [0_u32; 16];
+        entry[0] = OPENAT;
+        entry[1] = libc::AT_FDCWD.cast_unsigned();
+        entry[4] = u32::try_from(address & 0xffff_ffff).unwrap_or(0);
+        entry[5] = u32::try_from(address >> 32).unwrap_or(0);
+        entry[7] = libc::O_WRONLY.cast_unsigned();
+        // SAFETY: one entry of 64 bytes, its index and the tail lie in the mapped pages; the kernel reads the entry after the tail.
+        unsafe {
+            self.entries.cast::<[u32; 16]>().write_volatile(entry);
+            array.write_volatile(0);
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            tail.write_volatile(tail.read_volatile().wrapping_add(1));
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        }
+        let flags = Ring::word(self.submissions, self.parameters[SUBMISSION + FLAGS]);
+        // SAFETY: as above.
+        let wake = if unsafe { flags.read_volatile() } & NEED_WAKEUP != 0 { ENTER_SQ_WAKEUP } else { 0 };
+        if self.parameters[2] == 0 || wake != 0 {
+            let _ = native(libc::SYS_io_uring_enter, [self.fd, 1, 0, wake, 0, 0]);
+        }
+    }
+
+    /// The result of an operation that has completed; `None` when none has.
+    pub(crate) fn completed(&mut self) -> Option<i32> {
+        let head = Ring::word(self.completions, self.parameters[COMPLETION + HEAD]);
+        let tail = Ring::word(self.completions, self.parameters[COMPLETION + TAIL]);
+        // SAFETY: all lie in the mapped page; there are two entries of 16 bytes, of which the third word is the result.
+        unsafe {
+            if head.read_volatile() == tail.read_volatile() {
+                return None;
+            }
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            let index = head.read_volatile() & 1;
+            let offset = self.parameters[COMPLETION + CQES] + 16 * index + 8;
+            let result = Ring::word(self.completions, offset).read_volatile();
+            head.write_volatile(head.read_volatile().wrapping_add(1));
+            Some(result.cast_signed())
+        }
+    }
+}

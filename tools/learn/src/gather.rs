@@ -1,35 +1,43 @@
 //! What the kernel tells, put together as plain data.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result};
 use plim_model::Capability;
 use plim_seccomp::{Arch, SyscallNr, arguments, syscalls, telling};
-use plim_trace::watch::Watch;
+use plim_trace::watch::{Told, Watch};
 
 use crate::changes;
 use crate::event::{Event, What, flag};
 use crate::recorder::{Asked, Call, Recorder, argument_name};
 use crate::recording::{
-    ArgumentUse, CallUse, CapabilityUse, DeviceUse, FileUse, Refused, SocketUse, access, call_key,
-    capability_key, device_key, join, refused_key, socket_key,
+    ArgumentUse, CallUse, CapabilityUse, DeviceKey, DeviceUse, FileUse, Refused, RefusedKey, SocketKey,
+    SocketUse, access, call_key, capability_key, device_key, join, refused_key, socket_key,
 };
 
 /// Records read before the thread looks whether it is to end.
 const BATCH: usize = 4096;
-/// Files, devices and sockets that one recording holds; what a container makes beyond is counted as missed.
+/// Files, devices, sockets and programs that one recording holds, and the bytes of their paths; what a container makes beyond is counted
+/// as missed.
 const MOST_FILES: usize = 100_000;
+const MOST_PATHS: usize = 32 << 20;
 /// Refusals that are told apart.
 const MOST_REFUSED: usize = 10_000;
+/// Refusals that were judged apart whose key is kept; then all of them are forgotten.
+const MOST_IDS: usize = 10_000;
 
 /// What is gathered while it runs.
 #[derive(Default)]
 pub(crate) struct Gathered {
     pub(crate) files: BTreeMap<String, FileUse>,
-    pub(crate) devices: Vec<DeviceUse>,
-    pub(crate) sockets: Vec<SocketUse>,
-    pub(crate) privileged: Vec<String>,
-    pub(crate) refused: BTreeMap<[String; 6], Refused>,
+    pub(crate) devices: BTreeMap<DeviceKey, DeviceUse>,
+    pub(crate) sockets: BTreeMap<SocketKey, SocketUse>,
+    pub(crate) privileged: BTreeSet<String>,
+    pub(crate) refused: BTreeMap<RefusedKey, Refused>,
+    /// The keys of refusals by [`plim_trace::watch::Told::id`].
+    refused_ids: HashMap<u64, RefusedKey>,
+    path_bytes: usize,
     pub(crate) left_out: u64,
     pub(crate) refusals_left_out: u64,
 }
@@ -110,28 +118,50 @@ impl Gathered {
 
     pub(crate) fn refusals(&mut self, watch: &mut Watch) -> Result<usize> {
         watch.drain(BATCH, |told| {
-            let refused = Refused { count: 1, denial: told.to_denial(false) };
-            let key = refused_key(&refused);
-            if let Some(known) = self.refused.get_mut(&key) {
-                known.count += 1;
-            } else if self.refused.len() < MOST_REFUSED {
-                self.refused.insert(key, refused);
-            } else {
-                self.refusals_left_out += 1;
-            }
+            self.refused(&told);
             Ok(())
         })
     }
 
+    /// Detaches the tracer and takes what it told before; says what was not seen.
+    pub(crate) fn last_refusals(&mut self, watch: &mut Watch) -> Result<plim_trace::missed::Missed> {
+        watch.end(|told| {
+            self.refused(&told);
+            Ok(())
+        })
+    }
+
+    fn refused(&mut self, told: &Told<'_>) {
+        if let Some(known) = self.refused_ids.get(&told.id).and_then(|key| self.refused.get_mut(key)) {
+            known.count += 1;
+            return;
+        }
+        let refused = Refused { count: 1, denial: told.to_denial(false) };
+        let key = refused_key(&refused);
+        if let Some(known) = self.refused.get_mut(&key) {
+            known.count += 1;
+        } else if self.refused.len() < MOST_REFUSED {
+            self.refused.insert(key.clone(), refused);
+        } else {
+            self.refusals_left_out += 1;
+            return;
+        }
+        if self.refused_ids.len() >= MOST_IDS {
+            self.refused_ids.clear();
+        }
+        self.refused_ids.insert(told.id, key);
+    }
+
     fn take(&mut self, event: Event) {
-        if self.files.len() + self.devices.len() + self.sockets.len() >= MOST_FILES {
+        let held = self.files.len() + self.devices.len() + self.sockets.len() + self.privileged.len();
+        if held >= MOST_FILES || self.path_bytes >= MOST_PATHS {
             self.left_out += 1;
             return;
         }
         let arch = arch_of(event.flags, event.number);
         let syscall = syscalls::name(arch, SyscallNr(event.number)).unwrap_or_default();
         match event.what {
-            What::Exec => self.privileged.push(plim_model::text::escape(&event.comm)),
+            What::Exec => drop(self.privileged.insert(plim_model::text::escape(&event.comm))),
             What::Bind | What::Listen => self.socket(&event, syscall),
             What::Open | What::Path | What::Descriptor => {
                 const S_IFMT: u32 = 0o170_000;
@@ -153,11 +183,10 @@ impl Gathered {
             return;
         }
         let created = event.has(flag::CREATED) || changes::creates(syscall);
-        let file = self.files.entry(event.path.clone()).or_insert_with(|| FileUse {
-            path: event.path.clone(),
-            created,
-            calls: Vec::new(),
-            cut: event.has(flag::CUT),
+        let path_bytes = &mut self.path_bytes;
+        let file = self.files.entry(event.path.clone()).or_insert_with(|| {
+            *path_bytes += 2 * event.path.len();
+            FileUse { path: event.path.clone(), created, calls: Vec::new(), cut: event.has(flag::CUT) }
         });
         if !file.calls.iter().any(|call| call == syscall) {
             file.calls.push(syscall.to_owned());
@@ -174,10 +203,16 @@ impl Gathered {
             minor: event.device & 0xf_ffff,
             access: access(event.has(flag::READ), event.has(flag::WRITE)),
         };
-        join(&mut self.devices, vec![device], device_key, |one, other| {
-            let has = |letter| one.access.contains(letter) || other.access.contains(letter);
-            one.access = access(has('r'), has('w'));
-        });
+        match self.devices.entry(device_key(&device)) {
+            Entry::Occupied(mut known) => {
+                let has = |letter| known.get().access.contains(letter) || device.access.contains(letter);
+                known.get_mut().access = access(has('r'), has('w'));
+            }
+            Entry::Vacant(place) => {
+                self.path_bytes += 2 * device.path.len();
+                place.insert(device);
+            }
+        }
     }
 
     fn socket(&mut self, event: &Event, syscall: &str) {
@@ -210,6 +245,12 @@ impl Gathered {
             port: if is_inet { event.port } else { 0 },
             listens: event.what == What::Listen || (is_inet && event.kind == SOCK_DGRAM),
         };
-        join(&mut self.sockets, vec![socket], socket_key, |one, other| one.listens |= other.listens);
+        match self.sockets.entry(socket_key(&socket)) {
+            Entry::Occupied(mut known) => known.get_mut().listens |= socket.listens,
+            Entry::Vacant(place) => {
+                self.path_bytes += 2 * socket.address.len();
+                place.insert(socket);
+            }
+        }
     }
 }

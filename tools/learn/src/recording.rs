@@ -219,6 +219,12 @@ pub struct Missed {
     pub refusals: u64,
     /// Program runs that the kernel skipped because one was running on the processor.
     pub skipped_runs: u64,
+    /// Operations submitted to an io_uring: they pass no filter, and what they do was not seen.
+    #[serde(default)]
+    pub ring_operations: u64,
+    /// The kernel has io_uring and does not show what is submitted to it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub rings_hidden: bool,
 }
 
 impl Missed {
@@ -229,9 +235,12 @@ impl Missed {
 
     /// What is to be said of it.
     pub fn words(self) -> String {
+        let hidden =
+            if self.rings_hidden { "; operations of io_uring are not shown by this kernel" } else { "" };
         format!(
-            "not everything was seen: {} calls, {} files and {} refusals found no room, and the kernel skipped {} runs of the programs",
-            self.calls, self.files, self.refusals, self.skipped_runs
+            "not everything was seen: {} calls, {} files and {} refusals found no room, the kernel skipped {} runs of the programs, and {} \
+             operations were submitted to an io_uring{hidden}",
+            self.calls, self.files, self.refusals, self.skipped_runs, self.ring_operations
         )
     }
 }
@@ -329,6 +338,8 @@ impl Recording {
         self.missed.files += other.missed.files;
         self.missed.refusals += other.missed.refusals;
         self.missed.skipped_runs += other.missed.skipped_runs;
+        self.missed.ring_operations += other.missed.ring_operations;
+        self.missed.rings_hidden |= other.missed.rings_hidden;
     }
 }
 
@@ -362,16 +373,22 @@ pub(crate) fn capability_key(one: &CapabilityUse) -> (String, bool, bool, bool) 
     (one.capability.clone(), !one.granted, !one.as_itself, !one.own_namespace)
 }
 
-pub(crate) fn device_key(device: &DeviceUse) -> (String, u32, u32, String) {
+pub(crate) type DeviceKey = (String, u32, u32, String);
+
+pub(crate) fn device_key(device: &DeviceUse) -> DeviceKey {
     (device.kind.clone(), device.major, device.minor, device.path.clone())
 }
 
-pub(crate) fn socket_key(socket: &SocketUse) -> (String, String, String, u16) {
+pub(crate) type SocketKey = (String, String, String, u16);
+
+pub(crate) fn socket_key(socket: &SocketUse) -> SocketKey {
     (socket.family.clone(), socket.r#type.clone(), socket.address.clone(), socket.port)
 }
 
 /// What makes refusals equal: not who asked nor when, and no addresses or numbers.
-pub(crate) fn refused_key(refused: &Refused) -> [String; 6] {
+pub(crate) type RefusedKey = [String; 6];
+
+pub(crate) fn refused_key(refused: &Refused) -> RefusedKey {
     let denial = &refused.denial;
     [
         denial.syscall.clone().unwrap_or_else(|| denial.number.to_string()),

@@ -61,13 +61,15 @@ fn merging_adds_up_and_loses_nothing() {
     });
     other.granted = vec!["CAP_KILL".to_owned()];
     other.missed.files = 4;
+    other.missed.ring_operations = 5;
+    other.missed.rings_hidden = true;
     one.merge(other);
     let counts: Vec<(String, u64)> =
         one.calls.iter().map(|call| (call.syscall.clone().expect("named"), call.count)).collect();
     assert_eq!(counts, [("read".to_owned(), 5), ("close".to_owned(), 1), ("openat".to_owned(), 7)]);
     assert_eq!(one.granted, ["CAP_CHOWN", "CAP_KILL"]);
     assert_eq!((one.files[0].created, one.files[0].calls.len()), (true, 2));
-    assert_eq!(one.missed.files, 4);
+    assert_eq!((one.missed.files, one.missed.ring_operations, one.missed.rings_hidden), (4, 5, true));
 }
 
 #[test]

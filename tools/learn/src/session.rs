@@ -158,14 +158,12 @@ fn read(mut recorder: Recorder, mut watch: Watch, begun: &Begun, end: &AtomicBoo
         }
     }
     let skipped_runs = recorder.skipped_runs();
-    let missed = watch.detach();
+    let missed = gathered.last_refusals(&mut watch)?;
     recorder.detach();
-    while gathered.files(&mut recorder)? + gathered.refusals(&mut watch)? > 0 {}
+    while gathered.files(&mut recorder)? > 0 {}
     let [calls_lost, files_lost] = recorder.lost()?;
     let mut granted: Vec<String> = names(begun.granted);
     granted.sort();
-    gathered.privileged.sort();
-    gathered.privileged.dedup();
     Ok(Recording {
         format: FORMAT.to_owned(),
         workload: None,
@@ -175,15 +173,17 @@ fn read(mut recorder: Recorder, mut watch: Watch, begun: &Begun, end: &AtomicBoo
         calls: calls(recorder.calls()?),
         capabilities: capabilities(recorder.capabilities()?, begun.user_namespace),
         files: gathered.files.into_values().collect(),
-        devices: gathered.devices,
-        sockets: gathered.sockets,
-        privileged_programs: gathered.privileged,
+        devices: gathered.devices.into_values().collect(),
+        sockets: gathered.sockets.into_values().collect(),
+        privileged_programs: gathered.privileged.into_iter().collect(),
         refused: gathered.refused.into_values().collect(),
         missed: Missed {
             calls: calls_lost,
             files: files_lost + gathered.left_out,
-            refusals: missed.lost + gathered.refusals_left_out,
+            refusals: missed.lost() + gathered.refusals_left_out,
             skipped_runs: missed.skipped_runs + skipped_runs,
+            ring_operations: missed.ring_operations(),
+            rings_hidden: missed.rings_hidden,
         },
     })
 }

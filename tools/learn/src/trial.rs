@@ -86,14 +86,21 @@ impl Refusals {
             lost: u64,
             skipped_runs: u64,
             left_out: u64,
+            /// `null` where the kernel does not show them.
+            ring_operations: Option<u64>,
         }
         match serde_json::from_slice::<Document>(document) {
-            Ok(Document { denials, missed: Missed { lost: 0, skipped_runs: 0, left_out: 0 } }) => {
-                Refusals { denials, unknown: None }
-            }
+            Ok(Document {
+                denials,
+                missed: Missed { lost: 0, skipped_runs: 0, left_out: 0, ring_operations: Some(0) },
+            }) => Refusals { denials, unknown: None },
             Ok(Document { denials, missed }) => {
+                let rings = missed
+                    .ring_operations
+                    .map_or("an unknown number of".to_owned(), |count| count.to_string());
                 let unknown = format!(
-                    "{} refusals were lost and {} left out, and the kernel skipped {} runs of the tracer",
+                    "{} refusals were lost and {} left out, the kernel skipped {} runs of the tracer, and {rings} operations were \
+                     submitted to an io_uring",
                     missed.lost, missed.left_out, missed.skipped_runs
                 );
                 Refusals { denials, unknown: Some(unknown) }
@@ -411,12 +418,15 @@ mod tests {
     #[test]
     fn a_trace_that_saw_a_part_is_not_taken_for_the_whole() {
         let document = |missed: &str| format!(r#"{{"format": "1.0", "denials": [], "missed": {missed}}}"#);
-        let whole = r#"{"lost": 0, "skipped_runs": 0, "left_out": 0}"#;
+        let whole = r#"{"lost": 0, "skipped_runs": 0, "left_out": 0, "ring_operations": 0}"#;
         assert_eq!(Refusals::parse(document(whole).as_bytes()).unknown, None);
         for part in [
-            r#"{"lost": 1, "skipped_runs": 0, "left_out": 0}"#,
-            r#"{"lost": 0, "skipped_runs": 2, "left_out": 0}"#,
-            r#"{"lost": 0, "skipped_runs": 0, "left_out": 3}"#,
+            r#"{"lost": 1, "skipped_runs": 0, "left_out": 0, "ring_operations": 0}"#,
+            r#"{"lost": 0, "skipped_runs": 2, "left_out": 0, "ring_operations": 0}"#,
+            r#"{"lost": 0, "skipped_runs": 0, "left_out": 3, "ring_operations": 0}"#,
+            r#"{"lost": 0, "skipped_runs": 0, "left_out": 0, "ring_operations": 4}"#,
+            r#"{"lost": 0, "skipped_runs": 0, "left_out": 0, "ring_operations": null}"#,
+            r#"{"lost": 0, "skipped_runs": 0, "left_out": 0}"#,
             "{}",
         ] {
             assert!(Refusals::parse(document(part).as_bytes()).unknown.is_some(), "{part}");

@@ -105,12 +105,25 @@ struct event_with_texts {
 };
 _Static_assert(sizeof(struct event_with_texts) == 960, "event is read by event.rs");
 
+/* Targets at most. */
+#define TARGETS 1024
+#define RING_BYTES (16 << 20)
+/* What the ring adds to each record. */
+#define RECORD_HEADER 8
+
 /* Of one target; the slot is its index. */
 struct target {
 	/* 0 until the first execve inside it: what comes before is the engine's own doing. */
 	__u32 armed;
 	__u32 zero;
+	/* Bytes of all records so far; `taken` says how many of them the reader has dealt with. */
+	__u64 told_bytes;
+	/* Events for which there was no room. */
+	__u64 lost;
+	/* Operations that its tasks submitted to an io_uring. */
+	__u64 ring_operations;
 };
+_Static_assert(sizeof(struct target) == 32, "target is read by tracer.rs");
 
 /* Places in `settings`. */
 enum setting {

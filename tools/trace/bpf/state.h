@@ -73,14 +73,25 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1024);
+	__uint(max_entries, TARGETS);
 	__type(key, __u32);
 	__type(value, struct target);
 } targets SEC(".maps");
 
+/* By slot, and at TARGETS for all together: bytes of records that the reader has dealt with. Written by the reader alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TARGETS + 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} taken SEC(".maps");
+
+/* Bytes of the records of all targets so far. */
+volatile __u64 told_bytes = 0;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 16 << 20);
+	__uint(max_entries, RING_BYTES);
 } ring SEC(".maps");
 
 static __always_inline __u64 setting(enum setting key)

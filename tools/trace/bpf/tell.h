@@ -25,13 +25,6 @@ struct {
 	__type(value, __u32);
 } strings SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} lost SEC(".maps");
-
 /* When the reader was woken last (CLOCK_BOOTTIME), on each processor. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -84,13 +77,28 @@ static __always_inline void fill(struct event *event, struct task_struct *task, 
 	bpf_get_current_comm(event->comm, sizeof(event->comm));
 }
 
-static __always_inline void missed(void)
+/*
+ * A record of a target; NULL when there is no room for it, which is counted. A target may take as much room as is left free: one
+ * that floods gets half of the ring, and of several that do each gets as much as stays free for those that do not. Records that the
+ * reader has copied out of the ring and not dealt with yet take room, too, so that it holds no more than a ring's worth of them.
+ */
+static __always_inline void *record_of(struct target *target, __u32 slot, __u64 size)
 {
-	__u32 zero = 0;
-	__u64 *count = bpf_map_lookup_elem(&lost, &zero);
+	__u64 *own = bpf_map_lookup_elem(&taken, &slot), *all, with_header = size + RECORD_HEADER;
+	__u32 everything = TARGETS;
+	void *record = NULL;
 
-	if (count)
-		__sync_fetch_and_add(count, 1);
+	all = bpf_map_lookup_elem(&taken, &everything);
+	if (own && all &&
+	    (__s64)(target->told_bytes - *own + told_bytes - *all + with_header) <= RING_BYTES)
+		record = bpf_ringbuf_reserve(&ring, size, 0);
+	if (!record) {
+		__sync_fetch_and_add(&target->lost, 1);
+		return NULL;
+	}
+	__sync_fetch_and_add(&target->told_bytes, with_header);
+	__sync_fetch_and_add(&told_bytes, with_header);
+	return record;
 }
 
 static __always_inline __u64 wake_up(__u64 now)
@@ -132,13 +140,11 @@ __attribute__((noinline)) int tell(struct state *state, __s64 ret, __u32 flags)
 		places = bpf_map_lookup_elem(&strings, &row);
 	}
 	if (places && *places) {
-		struct event_with_texts *with = bpf_ringbuf_reserve(&ring, sizeof(*with), 0);
+		struct event_with_texts *with = record_of(target, slot, sizeof(*with));
 		__u32 left = *places;
 
-		if (!with) {
-			missed();
+		if (!with)
 			return 0;
-		}
 		fill(&with->event, task, state, regs, cred, ret, flags | FLAG_TEXTS);
 		for (__u32 i = 0; i < TEXTS; i++) {
 			__u32 place = (left & 0xff) - 1;
@@ -150,12 +156,10 @@ __attribute__((noinline)) int tell(struct state *state, __s64 ret, __u32 flags)
 		}
 		bpf_ringbuf_submit(with, wake_up(with->event.boot_ns));
 	} else {
-		struct event *event = bpf_ringbuf_reserve(&ring, sizeof(*event), 0);
+		struct event *event = record_of(target, slot, sizeof(*event));
 
-		if (!event) {
-			missed();
+		if (!event)
 			return 0;
-		}
 		fill(event, task, state, regs, cred, ret, flags);
 		bpf_ringbuf_submit(event, wake_up(event->boot_ns));
 	}

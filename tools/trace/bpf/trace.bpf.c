@@ -27,6 +27,7 @@
 #include "capability.h"
 #include "filters.h"
 #include "module.h"
+#include "rings.h"
 #include "target.h"
 #include "tell.h"
 

@@ -93,20 +93,37 @@ pub fn digest(filters: &[Program]) -> u64 {
     words.fold(BASIS, |digest, word| (digest ^ word).wrapping_mul(PRIME))
 }
 
-/// What tells one record from another that is the same call made again: all but the time and the task.
-pub const KEY: usize = SIZE + TEXTS * TEXT;
-
-/// The bytes of a record that decide how it is judged, of [`KEY`] at most. `None` for a record of another size.
-pub fn key(record: &[u8]) -> Option<([u8; KEY], usize)> {
-    if record.len() != SIZE && record.len() != KEY {
-        return None;
+/// Writes to `key` what decides how a record is judged: equal for the same call made again, whatever the time and the task. Bytes that
+/// mean nothing are left out (behind the NUL of a text, beyond the capabilities that were asked for): they are what lay there before.
+/// Empty for what [`is_record`] does not hold of.
+pub fn write_key(record: &[u8], key: &mut Vec<u8>) {
+    key.clear();
+    if !is_record(record) {
+        return;
     }
-    let mut key = [0; KEY];
-    key[..record.len()].copy_from_slice(record);
-    key[..8].fill(0);
-    key[PID..PID + 8].fill(0);
-    key[PARENT..PARENT + 4].fill(0);
-    Some((key, record.len()))
+    let (fixed, texts) = record.split_at(SIZE);
+    key.extend_from_slice(fixed);
+    let count = u32::from_ne_bytes(fixed[ASKED_COUNT..ASKED_AT].try_into().unwrap_or_default());
+    let asked = ASKED.min(usize::try_from(count).unwrap_or(ASKED));
+    for unread in [0..8, PID..PID + 8, ASKED_AT + ASKED_SIZE * asked..COMM, PARENT..PARENT + 4] {
+        key[unread].fill(0);
+    }
+    let comm = end(&fixed[COMM..PARENT]);
+    key[COMM + comm..PARENT].fill(0);
+    for text in texts.chunks(TEXT) {
+        // With the NUL, or cut without one: no two different lists of texts look the same.
+        key.extend_from_slice(&text[..TEXT.min(end(text) + 1)]);
+    }
+}
+
+/// Whether a record has one of the sizes that the programs write.
+pub fn is_record(record: &[u8]) -> bool {
+    record.len() == SIZE || record.len() == SIZE + TEXTS * TEXT
+}
+
+/// The slot of a record's target; `None` for one that is too short.
+pub fn target(record: &[u8]) -> Option<u32> {
+    record.get(TARGET..TARGET + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes)
 }
 
 /// The time, process and thread of a record; zeroes for one that is too short.
@@ -118,14 +135,18 @@ pub fn task(record: &[u8]) -> (u64, i32, i32) {
     (boot_ns, word(PID), word(PID + 4))
 }
 
-/// Where the process and the thread stand in a record.
+/// Where fields stand in a record: the slot, the process and the thread, the capabilities, the name, the parent.
+const TARGET: usize = 104;
 const PID: usize = 108;
-pub(crate) const SIZE: usize = 192;
-/// Where the parent stands.
+const ASKED_COUNT: usize = 132;
+const ASKED_AT: usize = 136;
+const COMM: usize = 168;
 const PARENT: usize = 184;
+pub(crate) const SIZE: usize = 192;
 const TEXTS: usize = 3;
 const TEXT: usize = 256;
 const ASKED: usize = 4;
+const ASKED_SIZE: usize = 8;
 
 /// `enum module`, from 1 on. The programs behind its functions and tracepoints begin with a module's name.
 pub const MODULES: [&str; 3] = ["landlock", "apparmor", "selinux"];
@@ -147,9 +168,13 @@ impl Fields<'_> {
     }
 }
 
+/// The length of a text that ends with a NUL, or with its room.
+fn end(text: &[u8]) -> usize {
+    text.iter().position(|byte| *byte == 0).unwrap_or(text.len())
+}
+
 fn text(bytes: &[u8]) -> String {
-    let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..length]).into_owned()
+    String::from_utf8_lossy(&bytes[..end(bytes)]).into_owned()
 }
 
 impl Event {
@@ -160,7 +185,7 @@ impl Event {
 
     /// Reads one record of the ring; `None` when it has another size than the programs write.
     pub fn parse(record: &[u8]) -> Option<Event> {
-        if record.len() != SIZE && record.len() != SIZE + TEXTS * TEXT {
+        if !is_record(record) {
             return None;
         }
         let mut fields = Fields(record);
@@ -233,22 +258,80 @@ impl Event {
 mod tests {
     use super::*;
 
+    fn key(record: &[u8]) -> Vec<u8> {
+        let mut key = vec![1];
+        write_key(record, &mut key);
+        assert!(is_record(record) && key.len() >= SIZE, "its size");
+        key
+    }
+
+    /// A record with no byte 0 and four capabilities, with texts or without.
+    fn record(size: usize) -> Vec<u8> {
+        let mut record: Vec<u8> = (0..size).map(|at| u8::try_from(at % 250 + 1).expect("small")).collect();
+        record[ASKED_COUNT..ASKED_AT].copy_from_slice(&4u32.to_ne_bytes());
+        record
+    }
+
     #[test]
     fn a_key_leaves_out_the_time_and_the_task() {
-        let mut record: Vec<u8> = (0..SIZE).map(|at| u8::try_from(at % 251).expect("small")).collect();
-        let (first, length) = key(&record).expect("its size");
+        let mut record = record(SIZE);
+        let first = key(&record);
         let event = Event::parse(&record).expect("its size");
-        assert_eq!((length, task(&record)), (SIZE, (event.boot_ns, event.pid, event.tid)));
+        assert_eq!(task(&record), (event.boot_ns, event.pid, event.tid));
+        assert_eq!(target(&record), Some(event.target));
         record[..8].fill(9);
         record[PID..PID + 8].fill(9);
         record[PARENT..PARENT + 4].fill(9);
-        assert!(key(&record).expect("its size").0 == first);
-        for at in [8, PID - 1, PID + 8, PARENT - 1] {
+        assert!(key(&record) == first);
+        for at in [8, TARGET, PID - 1, PID + 8, COMM, PARENT - 1, SIZE - 1] {
             let mut other = record.clone();
             other[at] ^= 1;
-            assert!(key(&other).expect("its size").0 != first, "byte {at}");
+            assert!(key(&other) != first, "byte {at}");
         }
-        assert!(key(&record[1..]).is_none());
+        assert!(!is_record(&record[1..]));
+    }
+
+    #[test]
+    fn a_key_leaves_out_what_means_nothing() {
+        let mut record = record(SIZE + TEXTS * TEXT);
+        record[ASKED_COUNT..ASKED_AT].copy_from_slice(&1u32.to_ne_bytes());
+        record[COMM + 3] = 0;
+        for at in 0..TEXTS {
+            record[SIZE + TEXT * at + 5] = 0;
+        }
+        let first = key(&record);
+        let mut again = record.clone();
+        again[ASKED_AT + ASKED_SIZE..COMM].fill(7);
+        again[COMM + 4..PARENT].fill(7);
+        for at in 0..TEXTS {
+            again[SIZE + TEXT * at + 6..SIZE + TEXT * (at + 1)].fill(7);
+        }
+        assert_eq!(key(&again), first);
+        // Events that differ have keys that differ, and no others.
+        let without_task = |record: &[u8]| {
+            let event = Event::parse(record).expect("its size");
+            Event { boot_ns: 0, pid: 0, tid: 0, parent: 0, ..event }
+        };
+        assert_eq!(without_task(&again), without_task(&record));
+        for at in [
+            ASKED_AT,
+            ASKED_AT + ASKED_SIZE - 1,
+            COMM + 2,
+            SIZE,
+            SIZE + 4,
+            SIZE + TEXT + 5,
+            SIZE + 2 * TEXT + 1,
+        ] {
+            let mut other = again.clone();
+            other[at] ^= 0x40;
+            assert!(key(&other) != first, "byte {at}");
+        }
+        // A text that has no room for its NUL, and the next one.
+        let (mut long, mut short) = (record.clone(), record);
+        long[SIZE + 5] = 1;
+        short[SIZE + TEXT - 1] = 0;
+        short[SIZE + 5] = 1;
+        assert!(key(&long) != key(&short));
     }
 
     #[test]

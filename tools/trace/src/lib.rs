@@ -6,19 +6,25 @@
 
 mod attributes;
 pub mod cause;
+mod clock;
 pub mod decode;
 pub mod denial;
 mod error;
 pub mod event;
 pub mod files;
 mod identity;
+mod judgements;
+mod lines;
 mod look;
+pub mod missed;
 mod modules;
 pub mod object;
 pub mod options;
 pub mod programs;
 pub mod remedy;
 pub mod report;
+mod rings;
+mod room;
 pub mod rule;
 pub mod session;
 mod strings;

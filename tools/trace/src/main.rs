@@ -43,7 +43,7 @@ const REDRAW: Duration = Duration::from_millis(500);
                   the container use plim run --trace.\n\n\
                   Ends with the last target, after --duration, or at SIGINT and SIGTERM.\n\n\
                   Exit status: 0 everything was seen, 2 usage or bad target, 3 something could not be observed (no privilege, \
-                  events lost or not seen); with COMMAND: as plim run."
+                  events lost or not seen, operations submitted to an io_uring); with COMMAND: as plim run."
 )]
 struct Args {
     /// docker:NAME, plim:NAME, pid:N, host, a container's name or the beginning of its id
@@ -147,7 +147,7 @@ fn run(args: Args) -> Result<u8> {
         report.flush()?;
         if let Some(drawn) = screen.as_mut().filter(|drawn| drawn.elapsed() >= REDRAW) {
             *drawn = Instant::now();
-            report.redraw(lines, watch.missed())?;
+            report.redraw(lines, &watch.missed()?)?;
         }
         if read == 0 && !watch.has_live_targets() {
             break;
@@ -155,11 +155,8 @@ fn run(args: Args) -> Result<u8> {
         let left = end.map_or(PACE, |end| end.saturating_duration_since(Instant::now()).min(PACE));
         watch.wait(read, BATCH, left);
     }
-    let missed = watch.detach();
-    // What is in the ring now is all there will be: it holds some 90,000 events.
-    while watch.drain(BATCH, |told| report.tell(told))? > 0 {}
-    let missed = watch.missed_in_all(missed);
-    let out = report.finish(missed)?;
+    let missed = watch.end(|told| report.tell(told))?;
+    let (out, missed) = report.finish(missed)?;
     let out = out.into_inner().map_err(|error| error.into_error()).context("write the report")?;
     out.finish()?;
     for words in missed.words() {

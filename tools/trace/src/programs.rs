@@ -14,10 +14,11 @@ use crate::modules;
 use crate::tracer::Scope;
 
 /// Programs that are there twice: at a raw tracepoint and at perf's probe of it, of which this is the system.
-const TWICE: [(&str, &str, &str); 5] = [
+const TWICE: [(&str, &str, &str); 6] = [
     ("capable", "capable_perf", "capability"),
     ("ended", "ended_perf", "sched"),
     ("executed", "executed_perf", "sched"),
+    ("rings", "rings_perf", "io_uring"),
     ("sys_enter", "sys_enter_perf", "raw_syscalls"),
     ("sys_exit", "sys_exit_perf", "raw_syscalls"),
 ];
@@ -136,17 +137,22 @@ pub(crate) fn load_scope(
 /// # Errors
 /// The kernel refuses.
 pub fn attach(ebpf: &mut Ebpf, name: &str) -> Result<(), TracerError> {
+    attach_at(ebpf, name, place(name))
+}
+
+/// Attaches a program that was loaded to a tracepoint by its name; to more than one, where it is called for each.
+pub(crate) fn attach_at(ebpf: &mut Ebpf, name: &str, place: &str) -> Result<(), TracerError> {
     let attached = match ebpf.program_mut(name) {
-        Some(Program::RawTracePoint(program)) => program.attach(place(name)).map(drop),
+        Some(Program::RawTracePoint(program)) => program.attach(place).map(drop),
         Some(Program::TracePoint(program)) => {
             let system = TWICE.iter().find(|(_, perf, _)| *perf == name).map_or("", |(.., system)| system);
-            program.attach(system, place(name)).map(drop)
+            program.attach(system, place).map(drop)
         }
         Some(Program::BtfTracePoint(program)) => program.attach().map(drop),
         Some(Program::FExit(program)) => program.attach().map(drop),
         _ => return Err(no_program(name)),
     };
-    attached.map_err(step(format!("attach {name} (to {})", place(name))))
+    attached.map_err(step(format!("attach {name} (to {place})")))
 }
 
 /// Detaches a program. One that is not loaded stays as it is.

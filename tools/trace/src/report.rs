@@ -4,24 +4,28 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
 use anyhow::Result;
-use nix::time::ClockId;
 use plim_tools_common::output::{Style, Tone};
 use plim_tools_common::table::Table;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::cause::Kind;
+use crate::clock::Clock;
 use crate::denial::Denial;
-use crate::tracer::Missed;
+use crate::missed::Missed;
+use crate::room::Room;
 use crate::watch::Told;
 
-/// Version of the documents of `--format json`. A line of `jsonl` is one element of `denials`.
-pub const FORMAT: &str = "1.0";
+/// Version of the documents of `--format json`. A line of `jsonl` is one element of `denials`; the last one is `{"missed": …}`
+/// where something was not seen.
+pub const FORMAT: &str = "1.1";
 
-/// Denials that one document holds; the rest is counted as `left_out`.
-const MOST_KEPT: usize = 100_000;
+/// Bytes of the denials that one document holds; the rest is counted as `left_out`.
+const MOST_KEPT: u64 = 64 << 20;
 /// Groups that are told apart by strings and names of a container's own making.
-const MOST_GROUPS: usize = 10_000;
+const MOST_GROUPS: u64 = 10_000;
+/// Ids whose group is kept; then all of them are forgotten.
+const MOST_IDS: usize = 100_000;
 
 /// How denials are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -90,10 +94,13 @@ pub struct Report<W: Write> {
     wanted: Wanted,
     clock: Clock,
     count: u64,
-    kept: Vec<Denial>,
-    /// Denials beyond [`MOST_KEPT`].
-    left_out: u64,
+    /// Denials of a document as JSON, a line each, and the room for them.
+    kept: Vec<u8>,
+    room: Room,
+    /// Denials beyond it, by target.
+    left_out: BTreeMap<u32, u64>,
     groups: Vec<Group>,
+    groups_apart: Room,
     by_key: BTreeMap<[String; 6], usize>,
     /// The group of what was told under an id; `None` is not wanted.
     by_id: HashMap<u64, Option<usize>>,
@@ -115,8 +122,10 @@ impl<W: Write> Report<W> {
             clock: Clock::now(),
             count: 0,
             kept: Vec::new(),
-            left_out: 0,
+            room: Room::new(MOST_KEPT),
+            left_out: BTreeMap::new(),
             groups: Vec::new(),
+            groups_apart: Room::new(MOST_GROUPS),
             by_key: BTreeMap::new(),
             by_id: HashMap::new(),
         }
@@ -142,8 +151,7 @@ impl<W: Write> Report<W> {
         self.count += 1;
         let times = self.look.times;
         match self.look.format {
-            Format::Json if self.kept.len() < MOST_KEPT => self.kept.push(told.to_denial(times)),
-            Format::Json => self.left_out += 1,
+            Format::Json => self.keep(told)?,
             Format::Jsonl => {
                 json_line(&mut self.out, &told.to_denial(times))?;
             }
@@ -155,8 +163,22 @@ impl<W: Write> Report<W> {
         Ok(())
     }
 
+    fn keep(&mut self, told: Told<'_>) -> Result<()> {
+        let before = self.kept.len();
+        if before > 0 {
+            self.kept.extend(b",\n");
+        }
+        serde_json::to_writer(&mut self.kept, &told.to_denial(self.look.times))?;
+        let bytes = u64::try_from(self.kept.len() - before)?;
+        if !self.room.take(told.slot, bytes) {
+            self.kept.truncate(before);
+            *self.left_out.entry(told.slot).or_default() += 1;
+        }
+        Ok(())
+    }
+
     fn sum(&mut self, told: Told<'_>) {
-        if self.by_id.len() > MOST_KEPT {
+        if self.by_id.len() > MOST_IDS {
             self.by_id.clear();
         }
         let index = match self.by_id.get(&told.id) {
@@ -178,19 +200,25 @@ impl<W: Write> Report<W> {
     fn group(&mut self, told: &Told<'_>) -> usize {
         let denial = told.denial;
         let cause = &denial.cause;
-        // What a container can make up without end tells groups apart only while there are few.
-        let few = self.groups.len() < MOST_GROUPS;
-        let key = [
-            format!("{}:{}", denial.engine, denial.container),
-            cause.kind.as_str().to_owned(),
-            denial
-                .syscall
-                .clone()
-                .unwrap_or_else(|| if few { denial.number.to_string() } else { String::new() }),
-            denial.errno.clone().unwrap_or_default(),
-            if few { words(denial) } else { String::new() },
-            format!("{:?} {:?} {}", cause.capability, cause.rule, if few { &denial.comm } else { "" }),
-        ];
+        // What a container can make up without end tells groups apart only while there are few of its.
+        let key = |apart: bool| {
+            [
+                format!("{}:{}", denial.engine, denial.container),
+                cause.kind.as_str().to_owned(),
+                denial
+                    .syscall
+                    .clone()
+                    .unwrap_or_else(|| if apart { denial.number.to_string() } else { String::new() }),
+                denial.errno.clone().unwrap_or_default(),
+                if apart { words(denial) } else { String::new() },
+                format!("{:?} {:?} {}", cause.capability, cause.rule, if apart { &denial.comm } else { "" }),
+            ]
+        };
+        let mut key_apart = key(true);
+        if !self.by_key.contains_key(&key_apart) && !self.groups_apart.take(told.slot, 1) {
+            key_apart = key(false);
+        }
+        let key = key_apart;
         let groups = &mut self.groups;
         let boot_ns = self.look.times.then_some(told.boot_ns);
         *self.by_key.entry(key).or_insert_with(|| {
@@ -213,18 +241,24 @@ impl<W: Write> Report<W> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn redraw(&mut self, lines: usize, missed: Missed) -> Result<()> {
+    pub fn redraw(&mut self, lines: usize, missed: &Missed) -> Result<()> {
         /// Cursor to the top left, and the rest of the screen cleared.
         const HOME: &str = "\x1b[H\x1b[J";
         let mut groups: Vec<&Group> = self.groups.iter().collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.count));
         let head = format!(
-            "{} refused calls, {} kinds, {} events lost; {} s",
+            "{} refused calls, {} kinds, {} events lost{}; {} s",
             self.count,
             groups.len(),
-            missed.lost,
+            missed.lost(),
+            match missed.ring_operations() {
+                0 => String::new(),
+                count => format!(", {count} operations of io_uring not traced"),
+            },
             self.clock.elapsed_s()
         );
+        // A container may make up thousands of kinds, of which the screen shows the most frequent.
+        groups.truncate(lines);
         let table = self.table(&groups);
         let text: Vec<&str> = std::iter::once(head.as_str()).chain(table.lines()).collect();
         let shown = text.get(..lines.saturating_sub(1).min(text.len())).unwrap_or_default();
@@ -258,44 +292,55 @@ impl<W: Write> Report<W> {
         table.render()
     }
 
-    /// Writes what is told at the end, and gives the writer back.
+    /// Writes what is told at the end. Gives the writer back, and what was missed with what this report had no room for.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn finish(mut self, missed: Missed) -> Result<W> {
+    pub fn finish(mut self, mut missed: Missed) -> Result<(W, Missed)> {
+        for (slot, count) in &self.left_out {
+            if let Some(target) = missed.targets.get_mut(usize::try_from(*slot)?) {
+                target.left_out += count;
+            }
+        }
         // Of equal counts the first told comes first.
         let mut groups = std::mem::take(&mut self.groups);
         groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-        let filters_alone = missed.filters_alone;
-        let mut missed = json!({
-            "lost": missed.lost, "skipped_runs": missed.skipped_runs, "left_out": self.left_out
-        });
-        if filters_alone {
-            let others = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Seccomp);
-            missed["kinds"] = others.map(Kind::as_str).collect();
-        }
+        let document = missed.document();
         match (self.look.format, self.look.summary) {
             (Format::Json, true) => {
-                let document = json!({"format": FORMAT, "groups": groups, "missed": missed});
+                let document = json!({"format": FORMAT, "groups": groups, "missed": document});
                 writeln!(self.out, "{document:#}")?;
             }
             (Format::Json, false) => {
-                let document = json!({"format": FORMAT, "denials": self.kept, "missed": missed});
-                writeln!(self.out, "{document:#}")?;
+                writeln!(self.out, "{{\"format\": \"{FORMAT}\", \"denials\": [")?;
+                self.out.write_all(&self.kept)?;
+                writeln!(self.out, "\n], \"missed\": {document}}}")?;
             }
-            (Format::Jsonl, true) => {
-                for group in &groups {
+            (Format::Jsonl, summary) => {
+                for group in groups.iter().filter(|_| summary) {
                     json_line(&mut self.out, group)?;
                 }
+                if !missed.words().is_empty() {
+                    json_line(&mut self.out, &json!({"missed": document}))?;
+                }
             }
-            (Format::Table, true) if !groups.is_empty() => {
-                let table = self.table(&groups.iter().collect::<Vec<_>>());
-                self.out.write_all(table.as_bytes())?;
+            (Format::Table, summary) => {
+                if summary && !groups.is_empty() {
+                    let table = self.table(&groups.iter().collect::<Vec<_>>());
+                    self.out.write_all(table.as_bytes())?;
+                }
+                for target in missed.unseen().filter(|target| target.ring_operations > 0) {
+                    let name = plim_tools_common::escape(&target.container);
+                    writeln!(
+                        self.out,
+                        "{name}: io_uring: {} operations are not traced",
+                        target.ring_operations
+                    )?;
+                }
             }
-            _ => {}
         }
         self.out.flush()?;
-        Ok(self.out)
+        Ok((self.out, missed))
     }
 }
 
@@ -361,41 +406,6 @@ fn remedy_of(denial: &Denial) -> Option<String> {
         Some(option) => format!("{summary} (docker run {option})"),
         None => summary.to_owned(),
     })
-}
-
-/// The kernel's clock of the events beside the one on the wall.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    boot_ns: u64,
-    wall_ns: u64,
-}
-
-impl Clock {
-    fn now() -> Clock {
-        let read = |clock| {
-            nix::time::clock_gettime(clock).map_or(0, |time| {
-                u64::try_from(std::time::Duration::from(time).as_nanos()).unwrap_or_default()
-            })
-        };
-        Clock { boot_ns: read(ClockId::CLOCK_BOOTTIME), wall_ns: read(ClockId::CLOCK_REALTIME) }
-    }
-
-    fn elapsed_s(&self) -> u64 {
-        (Clock::now().boot_ns - self.boot_ns) / 1_000_000_000
-    }
-
-    /// `13:37:00.123Z`.
-    fn wall(&self, boot_ns: u64) -> String {
-        let ms = (self.wall_ns + boot_ns).saturating_sub(self.boot_ns) / 1_000_000;
-        let s = ms / 1000;
-        format!("{:02}:{:02}:{:02}.{:03}Z", s / 3600 % 24, s / 60 % 60, s % 60, ms % 1000)
-    }
-
-    /// `+1.234s`.
-    fn since(&self, boot_ns: u64) -> String {
-        let ms = boot_ns.saturating_sub(self.boot_ns) / 1_000_000;
-        format!("+{}.{:03}s", ms / 1000, ms % 1000)
-    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::missed::Missed;
 use crate::report::Report;
-use crate::tracer::Missed;
 use crate::watch::Watch;
 
 /// Events handed out before the thread looks whether it is to end.
@@ -55,9 +55,6 @@ fn read<W: Write>(mut watch: Watch, mut report: Report<W>, end: &AtomicBool) -> 
         report.flush()?;
         watch.wait(read, BATCH, PACE);
     }
-    let missed = watch.detach();
-    // Nothing is added any more.
-    while watch.drain(BATCH, |told| report.tell(told))? > 0 {}
-    let missed = watch.missed_in_all(missed);
-    Ok((report.finish(missed)?, missed))
+    let missed = watch.end(|told| report.tell(told))?;
+    report.finish(missed)
 }

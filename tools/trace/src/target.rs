@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use plim_model::parse::{idmap, limits, status};
@@ -16,8 +18,12 @@ use crate::look::{Looker, Patience, Question};
 use crate::object;
 use crate::tracer::FIRST_USER_NAMESPACE;
 
-/// Stacks of filters that are kept; then all of them are forgotten.
+/// Stacks of filters that are kept, and their instructions, some 16 bytes each; then all of them are forgotten.
 const MOST_STACKS: usize = 256;
+const MOST_INSTRUCTIONS: usize = 1 << 18;
+/// A stack that was not found is not looked for again so soon: it takes milliseconds.
+const NOT_FOUND: Duration = Duration::from_secs(1);
+const MOST_NOT_FOUND: usize = 4096;
 /// Nested user namespaces whose maps are kept; then all of them are forgotten.
 const MOST_MAPS: usize = 1024;
 
@@ -39,11 +45,13 @@ pub(crate) struct Target {
     pub(crate) engine: String,
     pub(crate) pid: i32,
     /// The engine's `linux.seccomp`.
-    pub(crate) seccomp: Option<Value>,
+    pub(crate) seccomp: Option<Arc<Value>>,
     /// The filters it is started with, where the starter says so: for a task that a filter killed at once.
     declared: Option<Vec<Program>>,
     /// By their digest.
     stacks: BTreeMap<u64, Vec<Program>>,
+    /// Digests of stacks that were not found at a thread, and when.
+    not_found: BTreeMap<(u64, i32), Instant>,
     /// By the inode of the user namespace.
     maps: BTreeMap<u32, Maps>,
     /// How long its file systems are waited for.
@@ -62,7 +70,7 @@ impl Target {
     pub(crate) fn new(selected: &Selected, held: bool, declared: Option<Vec<Program>>) -> Result<Target> {
         let pid = selected.pid.0;
         let seccomp = match plim_observe::declared_seccomp(selected) {
-            Observed::Present(seccomp) => Some(seccomp),
+            Observed::Present(seccomp) => Some(Arc::new(seccomp)),
             Observed::Absent | Observed::Unknown(_) => None,
         };
         let mut target = Target {
@@ -72,6 +80,7 @@ impl Target {
             seccomp,
             declared,
             stacks: BTreeMap::new(),
+            not_found: BTreeMap::new(),
             maps: BTreeMap::new(),
             patience: Patience::default(),
             root: if held { files::root(&format!("/proc/{pid}/root")) } else { None },
@@ -80,9 +89,7 @@ impl Target {
         if let Some((inode, maps)) = maps_of(pid) {
             target.maps.insert(inode, maps);
         }
-        if let Some(declared) = &target.declared {
-            target.stacks.insert(event::digest(declared), declared.clone());
-        }
+        target.keep_declared();
         if let Ok(Some((_, programs))) = plim_observe::filters::stack_of(pid) {
             target.stacks.insert(event::digest(&programs), programs);
         }
@@ -105,20 +112,41 @@ impl Target {
             return self.declared.as_ref().filter(same).map(Vec::as_slice);
         }
         if !self.stacks.contains_key(&event.digest) {
-            if self.stacks.len() > MOST_STACKS {
-                self.stacks.clear();
-            }
-            for tid in [event.tid, event.parent, self.pid] {
-                if let Ok(Some((_, programs))) = plim_observe::filters::stack_of(tid) {
-                    let digest = event::digest(&programs);
-                    self.stacks.insert(digest, programs);
-                    if digest == event.digest {
-                        break;
-                    }
+            self.look_for(event);
+        }
+        self.stacks.get(&event.digest).map(Vec::as_slice)
+    }
+
+    fn keep_declared(&mut self) {
+        if let Some(declared) = &self.declared {
+            self.stacks.insert(event::digest(declared), declared.clone());
+        }
+    }
+
+    fn look_for(&mut self, event: &Event) {
+        let recently = |at: &Instant| at.elapsed() < NOT_FOUND;
+        if self.not_found.get(&(event.digest, event.tid)).is_some_and(recently) {
+            return;
+        }
+        for tid in [event.tid, event.parent, self.pid] {
+            if let Ok(Some((_, programs))) = plim_observe::filters::stack_of(tid) {
+                let digest = event::digest(&programs);
+                let kept =
+                    self.stacks.values().flatten().map(|program| program.instructions().len()).sum::<usize>();
+                if self.stacks.len() > MOST_STACKS || kept > MOST_INSTRUCTIONS {
+                    self.stacks.clear();
+                    self.keep_declared();
+                }
+                self.stacks.insert(digest, programs);
+                if digest == event.digest {
+                    return;
                 }
             }
         }
-        self.stacks.get(&event.digest).map(Vec::as_slice)
+        if self.not_found.len() > MOST_NOT_FOUND {
+            self.not_found.clear();
+        }
+        self.not_found.insert((event.digest, event.tid), Instant::now());
     }
 
     /// The maps of the event's user namespace; `None` when they cannot be known any more.

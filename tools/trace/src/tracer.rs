@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plim_model::Capability;
 use plim_model::parse::status;
@@ -12,12 +12,16 @@ use plim_observe::bpf::{self, LoadError};
 
 pub use crate::error::{TracerError, step};
 use crate::programs::{self, NoTracefs, Probes, attach, load, load_scope};
-use crate::{modules, strings};
+use crate::{modules, rings, strings};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trace.o"));
 
 /// Slots in the map `targets`.
 pub const MOST_TARGETS: u32 = 1024;
+/// What the ring adds to each record.
+const RECORD_HEADER: u64 = 8;
+/// The programs learn that records have been dealt with once they take as much of the ring as this: a sixty-fourth of it.
+const SETTLED_BYTES: u64 = 256 << 10;
 /// Places in the programs' `settings`.
 const GENERATION: usize = 0;
 const HOST: usize = 1;
@@ -65,8 +69,10 @@ impl Scope {
     /// beginning, capabilities or signal were not.
     pub(crate) fn programs(self) -> Vec<&'static str> {
         match self {
-            Scope::Everything => vec!["signal_generate", "ended", "executed", "sys_enter", "sys_exit"],
-            Scope::Filters => vec!["signal_generate", "ended", "executed", "refused"],
+            Scope::Everything => {
+                vec![rings::PROGRAM, "signal_generate", "ended", "executed", "sys_enter", "sys_exit"]
+            }
+            Scope::Filters => vec![rings::PROGRAM, "signal_generate", "ended", "executed", "refused"],
         }
     }
 }
@@ -82,12 +88,17 @@ pub struct Tracer {
     ring: RingBuf<MapData>,
     namespaces: HashMap<MapData, u32, u32>,
     cgroups: HashMap<MapData, u64, u32>,
-    targets: Array<MapData, [u32; 2]>,
+    targets: Array<MapData, [u64; 4]>,
+    taken: Array<MapData, u64>,
     settings: Array<MapData, [u64; SETTINGS]>,
     values: [u64; SETTINGS],
-    lost: PerCpuArray<MapData, u64>,
     slots: u32,
+    /// Bytes of records that have been dealt with, by slot, and at the end of all; and of how many the programs do not know yet.
+    settled: Vec<u64>,
+    unsettled: u64,
     capabilities: CapabilityProbe,
+    /// The kernel has io_uring, and does not show what is submitted to it.
+    rings_hidden: bool,
     /// Programs behind hooks of security modules: those that the kernel took.
     hooks: Vec<String>,
 }
@@ -98,41 +109,13 @@ impl std::fmt::Debug for Tracer {
     }
 }
 
-/// What was not seen.
+/// What is counted of one target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Missed {
-    /// Events for which the ring had no room.
+pub struct Counts {
+    /// Events for which there was no room.
     pub lost: u64,
-    /// Program runs that the kernel skipped because one was running on the processor; those of security modules are left out, as
-    /// they cost a reason and no refusal.
-    pub skipped_runs: u64,
-    /// What would have kept it from that.
-    pub remedy: Option<&'static str>,
-    /// Refusals whose file was not looked at: its file system did not answer, or is one that may not.
-    pub unlooked: u64,
-    /// [`Scope::Filters`]: refusals for other reasons were not looked at.
-    pub filters_alone: bool,
-}
-
-impl Missed {
-    /// What is to be said of it, a sentence each; none when all that was looked at was seen.
-    pub fn words(&self) -> Vec<String> {
-        let lost = format!("{} events were lost: they came faster than they could be read", self.lost);
-        let skipped = format!(
-            "the kernel skipped {} runs of the tracer's programs: a refusal may be missing{}",
-            self.skipped_runs,
-            self.remedy.map(|remedy| format!("; they are not interrupted {remedy}")).unwrap_or_default()
-        );
-        let unlooked = format!(
-            "{} refusals were judged without the file they are about, which could not be looked at",
-            self.unlooked
-        );
-        [(self.lost, lost), (self.skipped_runs, skipped), (self.unlooked, unlooked)]
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(_, words)| words)
-            .collect()
-    }
+    /// Operations that it submitted to an io_uring.
+    pub ring_operations: u64,
 }
 
 impl Tracer {
@@ -210,14 +193,17 @@ impl Tracer {
                 .map_err(step("open the map namespaces"))?,
             cgroups: HashMap::try_from(map(&mut ebpf, "cgroups")?).map_err(step("open the map cgroups"))?,
             targets: Array::try_from(map(&mut ebpf, "targets")?).map_err(step("open the map targets"))?,
+            taken: Array::try_from(map(&mut ebpf, "taken")?).map_err(step("open the map taken"))?,
             settings,
             values,
-            lost: PerCpuArray::try_from(map(&mut ebpf, "lost")?).map_err(step("open the map lost"))?,
             ebpf,
             attached,
             remedy,
             slots: 0,
+            settled: vec![0; MOST_TARGETS as usize + 1],
+            unsettled: 0,
             capabilities,
+            rings_hidden: false,
             hooks,
         })
     }
@@ -242,7 +228,8 @@ impl Tracer {
         if slot >= MOST_TARGETS {
             return Err(TracerError::TooMany);
         }
-        self.targets.set(slot, [u32::from(armed), 0], 0).map_err(step(STEP))?;
+        // struct target: of the first word the low half is `armed`.
+        self.targets.set(slot, [u64::from(armed), 0, 0, 0], 0).map_err(step(STEP))?;
         match identity {
             Identity::PidNamespace(inode) => {
                 self.namespaces.insert(inode, slot, 0).map_err(step(STEP))?;
@@ -271,7 +258,9 @@ impl Tracer {
         self.attached.extend(self.hooks.iter().cloned());
         let capable = (self.capabilities == CapabilityProbe::Fexit).then_some("capable_exit");
         for name in capable.into_iter().chain(self.programs.iter().copied()) {
-            if let Err(error) = attach(&mut self.ebpf, name) {
+            if rings::is_program(name) {
+                self.rings_hidden = !rings::attach(&mut self.ebpf, name);
+            } else if let Err(error) = attach(&mut self.ebpf, name) {
                 self.detach();
                 return Err(error);
             }
@@ -300,19 +289,58 @@ impl Tracer {
         self.ring.next().map(|record| read(&record))
     }
 
-    /// What was not seen so far. Skipped runs are counted while the programs are attached.
-    pub fn missed(&self) -> Missed {
-        let lost = self.lost.get(&0, 0).map(|counts| counts.iter().sum()).unwrap_or_default();
-        // What a program of a security module does not see costs no refusal: its reason is unknown then, and says which module it may be.
-        let attached = self.attached.iter().filter(|name| !self.hooks.contains(name));
-        let skipped_runs = attached.map(|name| programs::skipped_runs(&self.ebpf, name)).sum();
-        Missed {
-            lost,
-            skipped_runs,
-            unlooked: 0,
-            remedy: self.remedy,
-            filters_alone: self.scope == Scope::Filters,
+    /// A record of this length of a target has been dealt with: the room that it took is free.
+    ///
+    /// # Errors
+    /// The programs cannot be told, and would count everything as lost soon.
+    pub fn settle(&mut self, slot: u32, length: usize) -> Result<(), TracerError> {
+        let bytes = u64::try_from(length).unwrap_or_default() + RECORD_HEADER;
+        let Some(own) = self.settled.get_mut(usize::try_from(slot).unwrap_or(usize::MAX)) else {
+            return Ok(());
+        };
+        *own += bytes;
+        self.unsettled += bytes;
+        if self.unsettled < SETTLED_BYTES {
+            return Ok(());
         }
+        const STEP: &str = "free the room of records in the ring";
+        self.settled[MOST_TARGETS as usize] += self.unsettled;
+        self.unsettled = 0;
+        let slots = (0..self.slots).chain([MOST_TARGETS]);
+        for (slot, bytes) in slots.map(|slot| (slot, self.settled[slot as usize])) {
+            self.taken.set(slot, bytes, 0).map_err(step(STEP))?;
+        }
+        Ok(())
+    }
+
+    /// What was counted of each target so far, by slot.
+    ///
+    /// # Errors
+    /// The counts cannot be read.
+    pub fn counts(&self) -> Result<Vec<Counts>, TracerError> {
+        let read = |slot| {
+            let [_, _, lost, ring_operations] =
+                self.targets.get(&slot, 0).map_err(step("read what was counted of a target"))?;
+            Ok(Counts { lost, ring_operations })
+        };
+        (0..self.slots).map(read).collect()
+    }
+
+    /// How many runs of the programs the kernel skipped because one was running on the processor; while they are attached. What a
+    /// program of a security module does not see costs no refusal: its reason is unknown then, and says which module it may be.
+    pub fn skipped_runs(&self) -> u64 {
+        let attached = self.attached.iter().filter(|name| !self.hooks.contains(name));
+        attached.map(|name| programs::skipped_runs(&self.ebpf, name)).sum()
+    }
+
+    /// What would have kept the kernel from skipping runs, where it may.
+    pub fn remedy(&self) -> Option<&'static str> {
+        self.remedy
+    }
+
+    /// Whether the kernel has io_uring, and does not show what is submitted to it.
+    pub fn hides_rings(&self) -> bool {
+        self.rings_hidden
     }
 }
 

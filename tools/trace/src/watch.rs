@@ -1,6 +1,5 @@
 //! Joins what the kernel tells with the containers, filters, rules and files it is about.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,20 +11,25 @@ use plim_seccomp::bpf::Program;
 use crate::cause::{self, Kind, Known};
 use crate::denial::Denial;
 use crate::event::{self, Event, flag};
+use crate::judgements::Judgements;
+use crate::lines::Lines;
 use crate::look::Looker;
+use crate::missed::{Missed, Unseen};
 use crate::programs::Probes;
 use crate::target::{self, Target};
-use crate::tracer::{CapabilityProbe, Missed, Scope, Tracer};
-use crate::{decode, identity, remedy, rule};
+use crate::tracer::{CapabilityProbe, Scope, Tracer};
+use crate::{decode, identity, object, remedy, rule};
 
-/// A judgement holds for this long: what it rests on beside the event (a file, a limit) may change.
-const STALE: Duration = Duration::from_secs(1);
 /// After so many events without a pause others are let gather for a while: a look for one costs more than the event. A container that
 /// makes two million refused calls a second fills an eightieth of the ring meanwhile.
 const CROWD: usize = 256;
 const GATHER: Duration = Duration::from_micros(500);
-/// Calls whose judgement is kept; then all of them are forgotten, so that no container fills the memory.
-const MOST_JUDGED: usize = 16_384;
+/// How long calls are judged before the caller gets a turn.
+const SLICE: Duration = Duration::from_millis(10);
+/// Events handed out at the end before the clock is looked at.
+const BATCH: usize = 4096;
+/// How long what was told before the end is judged; the rest counts as lost.
+const LAST: Duration = Duration::from_secs(5);
 /// Security modules that refuse without telling anybody who may hear it here. `capability` is seen, and `bpf` programs
 /// are whatever their owner wrote.
 const SILENT: [&str; 9] =
@@ -38,6 +42,8 @@ pub struct Told<'a> {
     pub denial: &'a Denial,
     /// Equal for denials that differ in time and task alone.
     pub id: u64,
+    /// The target, in the order in which they were added.
+    pub slot: u32,
     /// Nanoseconds since boot (CLOCK_BOOTTIME).
     pub boot_ns: u64,
     /// The process.
@@ -54,28 +60,19 @@ impl Told<'_> {
     }
 }
 
-/// What was judged of one key; `None` is no refusal.
-struct Judged {
-    at: Instant,
-    id: u64,
-    denial: Option<Arc<Denial>>,
-    /// Of this process alone, where it rests on the process' own files or limits.
-    process: Option<i32>,
-}
-
-enum Read {
-    Known(u64, Option<Arc<Denial>>, (u64, i32, i32)),
-    New(Box<[u8]>, Box<Event>),
-}
-
 /// A tracer and what is known of its targets.
 pub struct Watch {
     tracer: Tracer,
     looker: Looker,
     targets: Vec<Target>,
     silent_modules: Vec<String>,
-    judged: HashMap<Box<[u8]>, Judged>,
-    ids: u64,
+    judgements: Judgements,
+    /// Records that have to be judged.
+    lines: Lines,
+    /// Records of each target that were not judged before the end.
+    given_up: Vec<u64>,
+    /// Skipped runs of the programs, and when they were counted (CLOCK_BOOTTIME).
+    skipped_runs: (u64, u64),
     /// Events that were read since the last pause.
     crowd: usize,
 }
@@ -121,8 +118,10 @@ impl Watch {
             looker,
             targets: Vec::new(),
             silent_modules,
-            judged: HashMap::new(),
-            ids: 0,
+            judgements: Judgements::default(),
+            lines: Lines::default(),
+            given_up: Vec::new(),
+            skipped_runs: (0, 0),
             crowd: 0,
         })
     }
@@ -137,6 +136,7 @@ impl Watch {
         let target = Target::new(selected, !armed, declared)?;
         self.tracer.add(identity, armed)?;
         self.targets.push(target);
+        self.given_up.push(0);
         Ok(())
     }
 
@@ -167,6 +167,9 @@ impl Watch {
     /// flood until some have gathered; not at all where more are there.
     pub fn wait(&mut self, read: usize, most: usize, timeout: Duration) {
         self.crowd += read;
+        if !self.lines.are_empty() {
+            return;
+        }
         if read == 0 {
             self.tracer.wait(timeout);
         } else if read == most || self.crowd < CROWD {
@@ -177,89 +180,157 @@ impl Watch {
         self.crowd = 0;
     }
 
-    /// Hands out the denials that are there now, `most` at most. Returns how many events were read.
+    /// Hands out the denials that are there now, `most` at most, and returns after some 10 ms where they take longer. Returns how many
+    /// events were read or judged; 0 when there is none.
     ///
-    /// A call that was judged within the last second is not judged again: a flood of refusals is mostly one call.
+    /// A call that was judged within the last second is not judged again: a flood of refusals is mostly one call. The others wait
+    /// until it is their target's turn.
     ///
     /// # Errors
     /// The ring holds something else, or `tell` fails.
     pub fn drain(&mut self, most: usize, mut tell: impl FnMut(Told<'_>) -> Result<()>) -> Result<usize> {
-        let now = Instant::now();
-        if self.judged.len() > MOST_JUDGED {
-            self.judged.clear();
-        }
+        let began = Instant::now();
+        self.judgements.begin();
         let mut count = 0;
         while count < most {
+            let (judgements, lines) = (&mut self.judgements, &mut self.lines);
             let read = self.tracer.next_record(|record| {
-                let (key, length) = event::key(record)?;
-                let known = self.judged.get(&key[..length]);
-                let task = event::task(record);
-                let holds = |known: &&Judged| {
-                    now.duration_since(known.at) < STALE
-                        && known.process.is_none_or(|process| process == task.1)
-                };
-                if let Some(known) = known.filter(holds) {
-                    return Some(Read::Known(known.id, known.denial.clone(), task));
+                let slot = event::target(record).filter(|_| event::is_record(record))?;
+                let known = if lines.is_empty(slot) { judgements.find(record, began) } else { None };
+                if known.is_none() {
+                    lines.push(slot, Box::from(record));
                 }
-                Some(Read::New(Box::from(&key[..length]), Box::new(Event::parse(record)?)))
+                Some((slot, record.len(), known.map(|(id, denial)| (id, denial, event::task(record)))))
             });
             let Some(read) = read else { break };
             count += 1;
-            let (id, denial, (boot_ns, pid, tid)) =
-                match read.context("a record in the ring has another size")? {
-                    Read::Known(id, denial, task) => (id, denial, task),
-                    Read::New(key, event) => {
-                        let (denial, own) = match self.denial(&event) {
-                            Some((denial, own)) => (Some(Arc::new(denial)), own),
-                            None => (None, true),
-                        };
-                        self.ids += 1;
-                        let process = own.then_some(event.pid);
-                        let judged = Judged { at: now, id: self.ids, denial: denial.clone(), process };
-                        self.judged.insert(key, judged);
-                        (self.ids, denial, (event.boot_ns, event.pid, event.tid))
-                    }
-                };
+            let (slot, length, known) = read.context("a record in the ring has another size")?;
+            let Some((id, denial, (boot_ns, pid, tid))) = known else { continue };
+            self.tracer.settle(slot, length)?;
             if let Some(denial) = denial {
-                tell(Told { denial: &denial, id, boot_ns, pid, tid })?;
+                tell(Told { denial: &denial, id, slot, boot_ns, pid, tid })?;
+            }
+        }
+        while let Some((slot, record)) = self.lines.pop() {
+            count += 1;
+            self.tracer.settle(slot, record.len())?;
+            let (boot_ns, pid, tid) = event::task(&record);
+            let (id, denial) = self.judge(&record, began)?;
+            if let Some(denial) = denial {
+                tell(Told { denial: &denial, id, slot, boot_ns, pid, tid })?;
+            }
+            if began.elapsed() > SLICE {
+                break;
             }
         }
         Ok(count)
     }
 
+    /// What is known of the same call, or else what is found of this one.
+    fn judge(&mut self, record: &[u8], now: Instant) -> Result<(u64, Option<Arc<Denial>>)> {
+        if let Some(known) = self.judgements.find(record, now) {
+            return Ok(known);
+        }
+        let event = Event::parse(record).context("a record in the ring has another size")?;
+        let (denial, by_process) = self.denial(&event);
+        let denial = denial.map(Arc::new);
+        Ok((self.judgements.keep(record, by_process, denial.clone(), now), denial))
+    }
+
     /// What was not seen so far.
-    pub fn missed(&self) -> Missed {
-        Missed { unlooked: self.looker.unlooked, ..self.tracer.missed() }
+    ///
+    /// # Errors
+    /// The programs' counts cannot be read.
+    pub fn missed(&mut self) -> Result<Missed> {
+        self.count_skipped_runs(u64::MAX);
+        let counts = self.tracer.counts()?;
+        let targets =
+            self.targets.iter().zip(counts).zip(&self.given_up).map(|((target, counts), given_up)| Unseen {
+                container: target.container.clone(),
+                engine: target.engine.clone(),
+                lost: counts.lost + given_up,
+                left_out: 0,
+                ring_operations: counts.ring_operations,
+            });
+        Ok(Missed {
+            targets: targets.collect(),
+            skipped_runs: self.skipped_runs.0,
+            remedy: self.tracer.remedy(),
+            unlooked: self.looker.unlooked,
+            filters_alone: self.scope() == Scope::Filters,
+            rings_hidden: self.tracer.hides_rings(),
+        })
     }
 
-    /// What [`Watch::detach`] returned, with what was not looked at while the rest was drained.
-    pub fn missed_in_all(&self, missed: Missed) -> Missed {
-        Missed { unlooked: self.looker.unlooked, ..missed }
-    }
-
-    /// Detaches the tracer; what it told before can still be drained.
-    pub fn detach(&mut self) -> Missed {
-        let missed = self.missed();
+    /// Detaches the tracer, hands out what it told before, and says what was not seen. What cannot be judged in some seconds counts
+    /// as lost.
+    ///
+    /// # Errors
+    /// As for [`Watch::drain`] and [`Watch::missed`].
+    pub fn end(&mut self, mut tell: impl FnMut(Told<'_>) -> Result<()>) -> Result<Missed> {
+        // They are counted while the programs are attached.
+        self.count_skipped_runs(u64::MAX);
         self.tracer.detach();
-        Missed { lost: self.tracer.missed().lost, ..missed }
+        let began = Instant::now();
+        while self.drain(BATCH, &mut tell)? > 0 {
+            if began.elapsed() < LAST {
+                continue;
+            }
+            while let Some(slot) = self.tracer.next_record(event::target) {
+                self.give_up(slot);
+            }
+            while let Some((slot, _)) = self.lines.pop() {
+                self.give_up(Some(slot));
+            }
+        }
+        self.missed()
     }
 
-    /// The denial; and whether it rests on what the process alone has (its files, its limits).
-    fn denial(&mut self, event: &Event) -> Option<(Denial, bool)> {
+    fn give_up(&mut self, slot: Option<u32>) {
+        let at = slot.and_then(|slot| usize::try_from(slot).ok());
+        if let Some(count) = at.and_then(|at| self.given_up.get_mut(at)) {
+            *count += 1;
+        }
+    }
+
+    /// Counts the runs that the kernel skipped, where that was not done since `boot_ns`: it takes longer than to judge a call.
+    fn count_skipped_runs(&mut self, boot_ns: u64) -> u64 {
+        if self.skipped_runs.1 < boot_ns {
+            let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+            let now = now.map_or(0, |time| Duration::from(time).as_nanos());
+            let counted = self.tracer.skipped_runs().max(self.skipped_runs.0);
+            self.skipped_runs = (counted, u64::try_from(now).unwrap_or_default());
+        }
+        self.skipped_runs.0
+    }
+
+    /// The denial, `None` where it is not one; and whether that depends on what the process has for itself (its files, its limits).
+    fn denial(&mut self, event: &Event) -> (Option<Denial>, bool) {
+        // Errors that a file can explain.
+        let explains = event.has(flag::ENTERED) && matches!(event.ret, -1 | -13 | -30);
+        let about_file = explains && !object::of(event).is_empty();
+        // So, too, where nothing could be found of this process any more: of another one something may be.
+        let by_process = about_file || event.ret == -24 || event.module.is_some();
+        (self.denial_of(event, about_file), by_process)
+    }
+
+    fn denial_of(&mut self, event: &Event, about_file: bool) -> Option<Denial> {
+        // Asked of the kernel only where the answer matters.
+        let skipped_runs = !event.has(flag::ENTERED) && {
+            let target = self.targets.get_mut(usize::try_from(event.target).ok()?)?;
+            target.filters(event).is_none() && self.count_skipped_runs(event.boot_ns) > 0
+        };
         let target = self.targets.get_mut(usize::try_from(event.target).ok()?)?;
         if event.has(flag::ARRIVED) {
             target.filters(event);
             return None;
         }
-        // Errors that a file can explain.
-        let explains = event.has(flag::ENTERED) && matches!(event.ret, -1 | -13 | -30);
-        let file = if explains { target.file(event, &mut self.looker) } else { None };
+        let file = if about_file { target.file(event, &mut self.looker) } else { None };
         let root_uid = target.root_uid(event);
         let owner = file.as_ref().and_then(|file| target.owner(event, file));
         let descriptors_used_up =
             if event.ret == -24 { target::descriptors_used_up(event.pid) } else { None };
         let security_label = event.module.and_then(|module| target::security_label(event.pid, module));
-        let own = file.is_some() || descriptors_used_up.is_some() || security_label.is_some();
         let (container, engine) = (target.container.clone(), target.engine.clone());
         let seccomp = target.seccomp.clone();
         let filters = if event.has(flag::ENTERED) { None } else { target.filters(event) };
@@ -271,10 +342,7 @@ impl Watch {
             silent_modules: &self.silent_modules,
             security_label: security_label.as_deref(),
             descriptors_used_up,
-            // Asked of the kernel only where the answer matters.
-            skipped_runs: filters.is_none()
-                && !event.has(flag::ENTERED)
-                && self.tracer.missed().skipped_runs > 0,
+            skipped_runs,
         };
         let mut cause = cause::judge(event, &known)?;
         let arch = cause::arch(event);
@@ -285,7 +353,7 @@ impl Watch {
         {
             allowing = Some(rule::allowing(arch, name, &event.args));
             let action = filters.map(|filters| cause::decision(event, filters));
-            if let (Some(seccomp), Some(action)) = (&seccomp, action)
+            if let (Some(seccomp), Some(action)) = (seccomp.as_deref(), action)
                 && let Some(place) = rule::find(seccomp, name, &event.args, action)
             {
                 let words = match (place.pointer.as_str(), place.others.is_empty()) {
@@ -311,7 +379,7 @@ impl Watch {
         };
         let remedy = remedy::of(&cause, &facts);
         let errno = cause::errno(event).filter(|_| !event.has(flag::KILLED | flag::SIGSYS));
-        let denial = Denial {
+        Some(Denial {
             boot_ns: None,
             container,
             engine,
@@ -326,7 +394,6 @@ impl Watch {
             errno: errno.map(|errno| errno.to_string()),
             cause,
             remedy,
-        };
-        Some((denial, own))
+        })
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{parse, text};
 use crate::attached::ended_well;
-use crate::bench_trace::flood::{Flood, Load, flood};
+use crate::bench_trace::flood::{Flood, Kind, Load, flood};
 use crate::{Ctx, Weakening as W};
 
 /// How often the tracer comes.
@@ -59,7 +59,7 @@ pub(super) fn shared_processors(ctx: &Ctx) -> Result<()> {
 pub(super) fn flooded(ctx: &Ctx) -> Result<()> {
     let options = ctx.weakening.map_or(&[][..], W::options);
     for crowded in [false, true] {
-        let load = Load { processes: 2, span: Duration::from_secs(1), rate: 0, crowded };
+        let load = Load { kind: Kind::Same, processes: 2, span: Duration::from_secs(1), rate: 0, crowded };
         survived(&flood(&ctx.bin, options, &load)?)?;
     }
     Ok(())

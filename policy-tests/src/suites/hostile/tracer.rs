@@ -139,7 +139,7 @@ fn ring(ctx: &Ctx, count: u64, mode: &str, options: &[&str]) -> Result<Outcome> 
     let mut tracer = Tracer::start(ctx, &[options, &[&target]].concat(), &[])?;
     std::fs::write(dir.path().join("now"), "")?;
     running.wait_for("done")?;
-    let refused = format!("\"refused\":{count}}}");
+    let refused = format!("\"refused\":{count},");
     ensure!(running.stdout().replace(' ', "").contains(&refused) || count == 0, "{}", running.stdout());
     tracer.signal(libc::SIGTERM);
     let mut outcome = tracer.wait()?;

@@ -264,10 +264,10 @@ pub(super) fn claims(bin: &Path) -> Result<Vec<Claim>> {
     // What is refused a container that opens what it may not, all the time: none is lost, and each costs the tracer less than this.
     for (kind, most_us) in [(Kind::Path, 5.0), (Kind::Paths, 50.0), (Kind::Arguments, 25.0)] {
         let span = Duration::from_secs(5);
-        let flood = flood(bin, &[], &Load { kind, processes: 1, span, rate: 20_000, crowded: false })?;
+        let flood = flood(bin, &[], &Load { kind, processes: 1, span, rate, crowded: false })?;
         let name = kind.name();
         let detail = format!("{} made in {:.2} s", flood.made, flood.took.as_secs_f64());
-        claims.push(claim(&format!("{name} at 20,000 a second, lost"), 0.0, float(flood.lost), detail));
+        claims.push(claim(&format!("{name}, {rate} a second, lost"), 0.0, float(flood.lost), detail));
         claims.push(claim(
             &format!("{name}, µs of the tracer for each"),
             most_us,

@@ -85,11 +85,11 @@ fn denied_paths(ctx: &Ctx) -> Result<()> {
     };
     same("events lost at 20,000 a second", load(Kind::Path, 20_000, 500)?.lost, 0)?;
     // The ring is written over several times, so that what lies behind the path differs. By processor time, which a busy machine
-    // does not stretch; judging each path for itself costs some forty times as much.
+    // does not stretch; of the calls that are judged anew while it is counted each costs ten times as much and more.
     let (one, path) = (load(Kind::Same, 0, 300)?, load(Kind::Path, 0, 300)?);
     ensure!(path.told > 20_000, "{} refusals are not a flood", path.told);
     let ratio = path.us_each() / one.us_each();
-    ensure!(ratio < 10.0, "{:.2} µs for each, {:.2} for one call", path.us_each(), one.us_each());
+    ensure!(ratio < 5.0, "{:.2} µs for each, {:.2} for one call", path.us_each(), one.us_each());
     Ok(())
 }
 

@@ -18,7 +18,9 @@ fn found(subject: Subject) -> (Outcome, Vec<String>) {
 }
 
 fn of_line(options: &str) -> (Outcome, Vec<String>) {
-    let line = format!("docker run {options} web:1");
+    // Docker has no user namespaces of its own to choose.
+    let engine = if options.contains("--userns") { "podman" } else { "docker" };
+    let line = format!("{engine} run {options} web:1");
     found(Subject::of_workload(command_line::read(&line).unwrap(), None))
 }
 

@@ -58,7 +58,6 @@ fn declarations_are_locked_too() {
         "-l a=b",
         "--hostname x",
         "-e A=1",
-        "--userns private",
     ] {
         let found = grown(&base, &of(extra));
         let only_caps = extra == "--cap-drop CHOWN";

@@ -16,7 +16,7 @@ use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::{Destination, Style};
 
 use crate::files::{Files, parse_day, today};
-use crate::gather::{Gathered, collect};
+use crate::gather::{CommandLines, Gathered, collect};
 use crate::render;
 
 const NAME: &str = "plim-check";
@@ -32,14 +32,13 @@ const DEFAULT: &str = "pack:docker-default";
 #[command(name = NAME, version, after_help = AFTER_HELP)]
 pub struct Args {
     /// What to judge
-    #[arg(value_name = "TARGET", required_unless_present_any = ["all", "command_lines", "explain"])]
+    #[arg(value_name = "TARGET", required_unless_present_any = ["all", "lines", "files", "explain"])]
     targets: Vec<String>,
     /// Every running container of every engine
     #[arg(long)]
     all: bool,
-    /// Judge what this docker run command line would start
-    #[arg(long = "cmdline", value_name = "COMMAND")]
-    command_lines: Vec<String>,
+    #[command(flatten)]
+    command_lines: CommandLines,
     /// A policy file, or pack:NAME (pack:pss-restricted@1.31) [default: pack:docker-default]
     #[arg(short, long = "policy", value_name = "POLICY")]
     policies: Vec<String>,

@@ -18,6 +18,17 @@ use plim_tools_common::target::{TargetName, fetch, find_live};
 
 use crate::files::Files;
 
+/// Command lines to judge.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct CommandLines {
+    /// Judge what this command line (docker run, podman run, nerdctl run) would start
+    #[arg(long = "cmdline", value_name = "COMMAND")]
+    pub lines: Vec<String>,
+    /// Judge every container command of a script or Markdown file (- for stdin)
+    #[arg(long = "cmdline-file", value_name = "FILE")]
+    pub files: Vec<String>,
+}
+
 /// What was named, read and not yet looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Collected {
@@ -39,7 +50,11 @@ enum Item {
         name: String,
         files: Vec<(String, Vec<u8>)>,
     },
-    CommandLine(String),
+    /// A command line, or a file of them.
+    CommandLine {
+        file: Option<String>,
+        text: String,
+    },
 }
 
 /// What the kernel and the engine say of something that runs.
@@ -70,7 +85,7 @@ pub struct Gathered {
 ///
 /// # Errors
 /// The first target that cannot be read.
-pub fn collect(targets: &[String], all: bool, command_lines: &[String]) -> anyhow::Result<Collected> {
+pub fn collect(targets: &[String], all: bool, command_lines: &CommandLines) -> anyhow::Result<Collected> {
     let mut collected = Collected::default();
     let mut options: Option<SnapshotOptions> = None;
     if all {
@@ -115,7 +130,19 @@ pub fn collect(targets: &[String], all: bool, command_lines: &[String]) -> anyho
             }
         }
     }
-    collected.items.extend(command_lines.iter().cloned().map(Item::CommandLine));
+    let typed = command_lines.lines.iter().map(|text| Item::CommandLine { file: None, text: text.clone() });
+    collected.items.extend(typed);
+    for file in &command_lines.files {
+        let (target, name) = match file.as_str() {
+            "-" => (TargetName::Stdin, "stdin"),
+            path => (TargetName::File(path.into()), path),
+        };
+        let Some(fetched) = fetch(&target)? else { continue };
+        let text = String::from_utf8(fetched.into_bytes())
+            .with_context(|| format!("{name}: not a text of command lines"))?;
+        let text = plim_docker::markdown::script(&text);
+        collected.items.push(Item::CommandLine { file: Some(name.to_owned()), text });
+    }
     Ok(collected)
 }
 
@@ -156,7 +183,7 @@ impl Collected {
                 Item::Live(_) => {}
                 Item::File { name, bytes } => add(bytes, name),
                 Item::Directory { files, .. } => files.iter().for_each(|(name, bytes)| add(bytes, name)),
-                Item::CommandLine(text) => add(text.as_bytes(), ""),
+                Item::CommandLine { file, text } => add(text.as_bytes(), file.as_deref().unwrap_or_default()),
             }
         }
     }
@@ -172,14 +199,34 @@ impl Collected {
                 Item::Live(live) => gathered.subjects.push(live.subject()),
                 Item::File { name, bytes } => file(&name, &bytes, &mut gathered)?,
                 Item::Directory { name, files } => below(&name, &files, &mut gathered)?,
-                Item::CommandLine(text) => {
-                    let workload = declared::command_line::read(&text)?;
-                    gathered.subjects.push(Subject::of_workload(workload, None));
+                Item::CommandLine { file, text } => {
+                    command_lines(file.as_deref(), &text, &mut gathered)?;
                 }
             }
         }
         Ok(gathered)
     }
+}
+
+/// Every container that a text of commands asks for.
+fn command_lines(file: Option<&str>, text: &str, gathered: &mut Gathered) -> anyhow::Result<()> {
+    let at = file.unwrap_or("--cmdline");
+    let lines = match declared::command_line::read_all(text) {
+        Ok(lines) => lines,
+        Err(error) if file.is_some() => return Err(error).with_context(|| at.to_owned()),
+        Err(error) => return Err(error.into()),
+    };
+    for (what, why, line) in lines.not_judged {
+        gathered.notes.push(format!("{at}: line {line}: `{what}` is not judged: {why}"));
+        gathered.incomplete = true;
+    }
+    if !lines.skipped.is_empty() {
+        gathered.notes.push(format!("{at}: commands that run no container: {}", lines.skipped.join(", ")));
+    }
+    gathered
+        .subjects
+        .extend(lines.workloads.into_iter().map(|workload| Subject::of_workload(workload, file)));
+    Ok(())
 }
 
 impl Live {

@@ -8,11 +8,11 @@ use clap::Parser;
 use plim_policy::lock::Lock;
 use plim_policy::rules::Source;
 use plim_tools_common::confine::{ConfineArgs, Phase};
-use plim_tools_common::exit;
+use plim_tools_common::exit::{self, OrStatus as _};
 use plim_tools_common::output::Destination;
 
 use crate::files::Files;
-use crate::gather::collect;
+use crate::gather::{CommandLines, collect};
 
 const NAME: &str = "plim-lock";
 
@@ -24,14 +24,13 @@ const NAME: &str = "plim-lock";
 #[command(name = NAME, version, after_help = AFTER_HELP)]
 pub struct Args {
     /// What to lock: something that runs, a file, or a directory of files; with --update by default everything that is locked
-    #[arg(value_name = "TARGET", required_unless_present_any = ["all", "command_lines", "update"])]
+    #[arg(value_name = "TARGET", required_unless_present_any = ["all", "lines", "files", "update"])]
     targets: Vec<String>,
     /// Every running container of every engine
     #[arg(long)]
     all: bool,
-    /// Lock what this docker run command line would start
-    #[arg(long = "cmdline", value_name = "COMMAND")]
-    command_lines: Vec<String>,
+    #[command(flatten)]
+    command_lines: CommandLines,
     /// The lock file
     #[arg(short, long, value_name = "FILE", default_value = "plim.lock")]
     output: PathBuf,
@@ -74,12 +73,13 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     files.add_data(&args.output);
     let mut targets = args.targets.clone();
     let mut command_lines = args.command_lines.clone();
-    let everything = targets.is_empty() && !args.all && command_lines.is_empty();
+    let everything =
+        targets.is_empty() && !args.all && command_lines.lines.is_empty() && command_lines.files.is_empty();
     if everything {
         // What is looked at stands in the lock file: here it is parsed before this process confines itself.
         targets = locked_targets(&read(&name, &files)?, &name)?;
     }
-    command_lines.dedup();
+    command_lines.lines.dedup();
     let collected = collect(&targets, args.all, &command_lines)?;
     let out = if to_stdout { Destination::stdout() } else { Destination::file(&args.output)? };
     args.confine.enter(Phase::writing_to(&out))?;
@@ -97,6 +97,11 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
             put.insert(key.clone()),
             "{key} stands twice; a lock file tells targets apart by their names"
         );
+        if let Some((path, why)) = subject.undecided().next() {
+            // Missing from the lock file, it would be no growth whatever it turned out to be.
+            let error = anyhow::anyhow!("{key} cannot be locked: its {path} is not decided: {why}");
+            return Ok(Err(error).or_status(exit::UNOBSERVABLE)?);
+        }
         lock.put(subject);
         for fact in subject.snapshot_json["unknown"].as_array().into_iter().flatten() {
             unknown

@@ -14,7 +14,7 @@ use plim_tools_common::output::Destination;
 use plim_tools_common::{exit, output};
 
 use crate::files::{Files, parse_day, today};
-use crate::gather::collect;
+use crate::gather::{CommandLines, collect};
 
 mod test;
 
@@ -107,7 +107,7 @@ fn options<'s>(facts: &FactArgs, files: &'s Files, today: Date) -> anyhow::Resul
 fn init(args: &Init) -> anyhow::Result<u8> {
     let mut files = Files::new(args.confine.no_self_confine);
     files.add_policies(&args.policies);
-    let collected = collect(&args.targets, args.all, &[])?;
+    let collected = collect(&args.targets, args.all, &CommandLines::default())?;
     collected.add_profiles_to(&mut files);
     let day = today();
     let options = options(&args.facts, &files, day)?;

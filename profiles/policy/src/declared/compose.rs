@@ -160,6 +160,8 @@ impl<'n> Service<'n> {
         let period = self.number(&[&["cpu_period"]], "microseconds", |text| text.parse::<f64>().ok())?;
         let cpus = self.number(&[&["cpus"], &limit("cpus")], "a number of CPUs", engine::cpus)?;
         Ok(Options {
+            engine: None,
+            undecided: BTreeMap::new(),
             name: self.name.to_owned(),
             image: self.get("image").and_then(Node::text).map(str::to_owned),
             user: Some(self.text("user")?).filter(|user| !user.is_empty()),
@@ -187,7 +189,7 @@ impl<'n> Service<'n> {
             memory_bytes: self.number(
                 &[&["mem_limit"], &limit("memory")],
                 "a size such as 64m",
-                engine::size,
+                plim_docker::values::bytes,
             )?,
             millicpus: cpus.or_else(|| engine::cpus(&(quota? / period.unwrap_or(100_000.0)).to_string())),
             cpu_shares: self.number(&[&["cpu_shares"]], "a number", |text| text.parse().ok())?,

@@ -2,12 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Resources, bounding, capability_names, is_root};
+use plim_docker::Engine;
+use plim_docker::values::{self, is_root};
+use plim_model::{Capability, CapabilitySet};
+
+use super::model::{Resources, bounding, capability_names};
 use super::{Container, DeclaredMount, Port};
 
 /// Docker's options as they were given.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Options {
+    /// Whose defaults hold; `None`: Docker's.
+    pub(super) engine: Option<Engine>,
+    /// [`Container::undecided`].
+    pub(super) undecided: BTreeMap<String, String>,
     pub(super) name: String,
     pub(super) image: Option<String>,
     pub(super) user: Option<String>,
@@ -39,9 +47,11 @@ pub(super) struct Options {
     pub(super) labels: BTreeMap<String, String>,
 }
 
-/// `KEY=VALUE` or `KEY:VALUE` of `--security-opt`; the value of a lone key is empty.
-fn security_option(option: &str) -> (&str, &str) {
-    option.split_once(['=', ':']).unwrap_or((option, ""))
+/// What Podman gives by default (containers.conf(5), `default_capabilities`).
+fn podman_default() -> CapabilitySet {
+    let names =
+        "CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT";
+    names.split(' ').filter_map(|name| Capability::from_name(&format!("CAP_{name}"))).collect()
 }
 
 impl Options {
@@ -51,13 +61,17 @@ impl Options {
         let drop = capability_names(self.cap_drop.iter().map(String::as_str));
         let privileged = self.privileged;
         let unless_privileged = |word: &str| if privileged { "unconfined" } else { word }.to_owned();
+        let defaults = match self.engine {
+            Some(Engine::Podman) => podman_default(),
+            _ => CapabilitySet::DOCKER_DEFAULT,
+        };
         let mut container = Container {
             role: "container",
             image: self.image.take(),
             groups: Some(std::mem::take(&mut self.groups)),
             root: self.user.as_deref().and_then(is_root),
             privileged: Some(privileged),
-            capabilities: Some(bounding(privileged, &add, &drop)),
+            capabilities: Some(bounding(defaults, privileged, &add, &drop)),
             cap_add: Some(add),
             cap_drop: Some(drop),
             no_new_privs: Some(false),
@@ -73,8 +87,12 @@ impl Options {
             ..Container::default()
         };
         for option in &self.security_opt {
-            match security_option(option) {
-                ("no-new-privileges", value) => container.no_new_privs = Some(value != "false"),
+            let (key, value) = values::security_option(option).unwrap_or((option, None));
+            match (key, value.unwrap_or_default()) {
+                // What is no boolean does not start; Compose files and the engine's own answers are read leniently.
+                ("no-new-privileges", value) => {
+                    container.no_new_privs = Some(values::boolean(value).unwrap_or(value.is_empty()));
+                }
                 ("seccomp", "unconfined") => container.seccomp = Some("unconfined".to_owned()),
                 ("seccomp", "builtin" | "") => container.seccomp = Some("default".to_owned()),
                 ("seccomp", profile) => {
@@ -84,9 +102,10 @@ impl Options {
                     container.seccomp_profile = Some(if inline { "inline" } else { profile }.to_owned());
                 }
                 ("apparmor", profile) => container.apparmor = Some(profile.to_owned()),
-                ("label", "disable") => container.selinux = Some("unconfined".to_owned()),
+                ("label", "disable") | ("disable", _) => container.selinux = Some("unconfined".to_owned()),
                 ("label", label) => container.selinux = Some(label.to_owned()),
-                ("systempaths", "unconfined") => {
+                // Podman's unmask takes paths, `ALL` or both (podman-run(1)); one path less masked is a mask that is not in place.
+                ("systempaths", "unconfined") | ("unmask", _) => {
                     container.masked_paths = Some(false);
                     container.proc_sys_read_only = Some(false);
                 }
@@ -102,6 +121,7 @@ impl Options {
         container.devices = Some(self.devices);
         container.sysctls = Some(self.sysctls);
         container.ports = Some(self.ports);
+        container.leave_undecided(self.undecided);
         container
     }
 
@@ -199,29 +219,6 @@ pub(super) fn volume(text: &str) -> DeclaredMount {
     }
 }
 
-/// `type=bind,source=…,target=…` of `--mount`.
-pub(super) fn mount(text: &str) -> DeclaredMount {
-    let mut mount = DeclaredMount {
-        kind: "volume".to_owned(),
-        source: String::new(),
-        target: String::new(),
-        read_only: false,
-        propagation: "private".to_owned(),
-    };
-    for part in text.split(',') {
-        let (key, value) = part.split_once('=').unwrap_or((part, "true"));
-        match key {
-            "type" => mount.kind = value.to_owned(),
-            "source" | "src" => mount.source = value.to_owned(),
-            "target" | "dst" | "destination" => mount.target = value.to_owned(),
-            "readonly" | "ro" => mount.read_only = !["false", "0"].contains(&value),
-            "bind-propagation" => mount.propagation = value.to_owned(),
-            _ => {}
-        }
-    }
-    mount
-}
-
 /// `[[IP:]HOST:]CONTAINER[/PROTOCOL]` of `-p`, ranges as their first port.
 pub(super) fn port(text: &str) -> Option<Port> {
     let text = text.split('/').next().unwrap_or_default();
@@ -240,27 +237,6 @@ pub(super) fn port(text: &str) -> Option<Port> {
         None => (0, number(rest)?),
     };
     Some(Port { host_ip, host_port, container_port })
-}
-
-/// Docker's sizes: `64m`, `1g`, `512`, `1.5GiB`.
-pub(super) fn size(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).trim();
-    let factor: f64 = match lower[digits.len()..].trim().trim_end_matches('b').trim_end_matches('i') {
-        "" => 1.0,
-        "k" => 1024.0,
-        "m" => 1_048_576.0,
-        "g" => 1_073_741_824.0,
-        "t" => 1_099_511_627_776.0,
-        _ => return None,
-    };
-    let value = digits.parse::<f64>().ok()? * factor;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "within u64 by the test before it"
-    )]
-    (0.0..1.8e19).contains(&value).then_some(value as u64)
 }
 
 /// A number of CPUs in thousandths.

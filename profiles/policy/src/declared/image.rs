@@ -1,6 +1,8 @@
 //! Images: `docker image inspect`, or the configuration of an OCI image. They say who runs and nothing of how confined.
 
-use super::model::{Resources, is_root};
+use plim_docker::values::is_root;
+
+use super::model::Resources;
 use super::{Container, Declared, Form, Workload};
 use crate::text::Node;
 

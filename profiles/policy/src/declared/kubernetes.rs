@@ -174,6 +174,7 @@ fn container(pod: &PodContext<'_>, role: &'static str, node: &Node) -> Container
     let masked =
         !privileged && own.and_then(|own| own.text_of("procMount")).is_none_or(|mount| mount == "Default");
     Container {
+        undecided: BTreeMap::new(),
         image: node.text_of("image").map(str::to_owned),
         user: uid.map(|uid| group.map_or(uid.to_string(), |group| format!("{uid}:{group}"))),
         groups: Some(groups(pod)),
@@ -184,7 +185,7 @@ fn container(pod: &PodContext<'_>, role: &'static str, node: &Node) -> Container
             None => None,
         },
         privileged: Some(privileged),
-        capabilities: Some(bounding(privileged, &add, &drop)),
+        capabilities: Some(bounding(plim_model::CapabilitySet::DOCKER_DEFAULT, privileged, &add, &drop)),
         cap_add: Some(add),
         cap_drop: Some(drop),
         no_new_privs: Some(

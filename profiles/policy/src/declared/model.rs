@@ -159,7 +159,98 @@ pub struct Container {
     /// The rest is grouped because only some forms say anything of it.
     #[serde(flatten)]
     pub resources: Resources,
+    /// Facts that the text leaves to a variable, by their path (`namespaces.net`), and why; they are missing from the JSON form.
+    #[serde(skip)]
+    pub undecided: BTreeMap<String, String>,
 }
+
+impl Container {
+    /// Takes away what `undecided` names, so that asking for it is an error and not an answer.
+    pub(super) fn leave_undecided(&mut self, undecided: BTreeMap<String, String>) {
+        for path in undecided.keys() {
+            match path.as_str() {
+                "user" => self.user = None,
+                "groups" => self.groups = None,
+                "image" => self.image = None,
+                "root" => self.root = None,
+                "privileged" => self.privileged = None,
+                "capabilities" => self.capabilities = None,
+                "cap_add" => self.cap_add = None,
+                "cap_drop" => self.cap_drop = None,
+                "no_new_privs" => self.no_new_privs = None,
+                "read_only_root" => self.read_only_root = None,
+                "seccomp" => (self.seccomp, self.seccomp_profile) = (None, None),
+                "apparmor" => self.apparmor = None,
+                "selinux" => self.selinux = None,
+                "namespaces" => self.namespaces = None,
+                "mounts" => self.mounts = None,
+                "devices" => self.devices = None,
+                "sysctls" => self.sysctls = None,
+                "ports" => self.ports = None,
+                "masked_paths" => self.masked_paths = None,
+                "proc_sys_read_only" => self.proc_sys_read_only = None,
+                "memory_max_bytes" => self.resources.memory_max_bytes = None,
+                "millicpus" => self.resources.millicpus = None,
+                "cpu_shares" => self.resources.cpu_shares = None,
+                "pids_max" => self.resources.pids_max = None,
+                "restart" => self.resources.restart = None,
+                "healthcheck" => self.resources.healthcheck = None,
+                "ulimits" => self.resources.ulimits = None,
+                "cgroup_parent" => self.resources.cgroup_parent = None,
+                "network" => self.resources.network = None,
+                "runtime" => self.resources.runtime = None,
+                other => {
+                    if let (Some(kind), Some(namespaces)) =
+                        (other.strip_prefix("namespaces."), &mut self.namespaces)
+                    {
+                        namespaces.remove(kind);
+                    }
+                }
+            }
+        }
+        self.undecided = undecided;
+    }
+
+    /// Why none of these facts can be judged, where one of them is undecided.
+    pub(crate) fn why_undecided(&self, facts: &[&str]) -> Option<&str> {
+        let concerned = |path: &str| facts.contains(&path.split('.').next().unwrap_or_default());
+        self.undecided.iter().find(|(path, _)| concerned(path)).map(|(_, why)| why.as_str())
+    }
+}
+
+/// Every fact that [`Container::leave_undecided`] takes away.
+pub(super) const FACTS: [&str; 30] = [
+    "apparmor",
+    "cap_add",
+    "cap_drop",
+    "capabilities",
+    "cgroup_parent",
+    "cpu_shares",
+    "devices",
+    "groups",
+    "healthcheck",
+    "image",
+    "masked_paths",
+    "memory_max_bytes",
+    "millicpus",
+    "mounts",
+    "namespaces",
+    "network",
+    "no_new_privs",
+    "pids_max",
+    "ports",
+    "privileged",
+    "proc_sys_read_only",
+    "read_only_root",
+    "restart",
+    "root",
+    "runtime",
+    "seccomp",
+    "selinux",
+    "sysctls",
+    "ulimits",
+    "user",
+];
 
 /// Limits and life cycle. `Some(None)` is "no limit", written `null`; `None` is not decided.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -251,7 +342,12 @@ pub(crate) fn capability_names<'a>(names: impl IntoIterator<Item = &'a str>) -> 
 
 /// What an engine with Docker's defaults gives: the defaults, or everything but `drop` after `add: ALL`, or only `add` after
 /// `drop: ALL` (moby `daemon/pkg/oci/caps`, containerd's CRI plug-in). Unknown names are kept: nothing is lost by them.
-pub(crate) fn bounding(privileged: bool, add: &[String], drop: &[String]) -> Vec<String> {
+pub(crate) fn bounding(
+    defaults: CapabilitySet,
+    privileged: bool,
+    add: &[String],
+    drop: &[String],
+) -> Vec<String> {
     let all = || -> Vec<String> { plim_model::Capability::known().map(|c| c.to_string()).collect() };
     if privileged {
         let mut names = all();
@@ -262,24 +358,11 @@ pub(crate) fn bounding(privileged: bool, add: &[String], drop: &[String]) -> Vec
     let mut names = match (has(add, "ALL"), has(drop, "ALL")) {
         (true, _) => all(),
         (false, true) => Vec::new(),
-        (false, false) => CapabilitySet::DOCKER_DEFAULT.names(),
+        (false, false) => defaults.names(),
     };
     names.retain(|name| !has(drop, name));
     names.extend(add.iter().filter(|name| *name != "ALL").cloned());
     names.sort();
     names.dedup();
     names
-}
-
-/// Whether a user as written is certainly root, or certainly not: names other than `root` are the image's to resolve.
-pub(crate) fn is_root(user: &str) -> Option<bool> {
-    let user = user.split(':').next().unwrap_or_default().trim();
-    match user {
-        "" => None,
-        "root" => Some(true),
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(digits.trim_start_matches('0').is_empty())
-        }
-        _ => None,
-    }
 }

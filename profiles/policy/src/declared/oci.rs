@@ -37,7 +37,7 @@ pub(super) fn read(document: &Node, stem: &str) -> Workload {
             && rule.get("major").is_none()
             && ["a", ""].contains(&rule.text_of("type").unwrap_or_default())
     });
-    let everything = bounding(true, &[], &[]);
+    let everything = bounding(plim_model::CapabilitySet::DOCKER_DEFAULT, true, &[], &[]);
     let container = Container {
         name: name.clone(),
         role: "container",

@@ -140,6 +140,9 @@ impl<'a> Meanings<'a> {
         container: &'a Container,
         subject: &'a Subject,
     ) -> Result<Stack, String> {
+        if let Some(why) = container.why_undecided(&["seccomp", "privileged", "capabilities"]) {
+            return Err(why.to_owned());
+        }
         let caps = super::check::caps_of(container);
         match container.seccomp.as_deref() {
             Some("unconfined") => Ok(Stack::default()),

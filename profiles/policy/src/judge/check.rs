@@ -187,22 +187,26 @@ fn declared_check<'a>(
         answers.push(match check {
             Check::Assert(expression) => {
                 let Some((json, context)) = prepared.containers.get(index) else { continue };
-                match expression.evaluate(context, &[], prepared.largest) {
+                match expression.evaluate(context, &undecided_facts(container), prepared.largest) {
                     crate::rules::Evaluated::Known(true) => Answer::Holds,
                     crate::rules::Evaluated::Known(false) => {
                         let facts =
                             expression.container_facts(&prepared.workload, json, context, prepared.largest);
                         Answer::Broken(facts.into_iter().map(|fact| format!("{of}{fact}")).collect())
                     }
-                    crate::rules::Evaluated::Unknown(why) => {
+                    crate::rules::Evaluated::Unknown(why) if container.undecided.is_empty() => {
                         let form = workload.form.words();
                         Answer::Unknown(format!("{of}{why} ({form} may not decide it)"))
                     }
+                    crate::rules::Evaluated::Unknown(why) => Answer::Unknown(format!("{of}{why}")),
                 }
             }
             Check::Capabilities { at_most } => match &container.capabilities {
                 Some(held) => too_many(held, at_most, &of),
-                None => undecided(&of, workload.form.words(), "capabilities"),
+                None => match container.why_undecided(&["capabilities", "privileged"]) {
+                    Some(why) => Answer::Unknown(format!("{of}{why}")),
+                    None => undecided(&of, workload.form.words(), "capabilities"),
+                },
             },
             Check::Seccomp { relation, profile } => match meanings.of_container(container, subject) {
                 Ok(stack) => {
@@ -223,6 +227,15 @@ fn declared_check<'a>(
         answers.push(Answer::Unknown("no container in it".to_owned()));
     }
     Ok(())
+}
+
+/// What the text of a declaration leaves to a variable, as expressions see it.
+fn undecided_facts(container: &Container) -> super::context::Unknown {
+    let facts = container.undecided.iter().map(|(path, why)| {
+        let segments = std::iter::once("container").chain(path.split('.')).map(str::to_owned);
+        (segments.collect(), why.clone())
+    });
+    facts.collect()
 }
 
 fn undecided(of: &str, form: &str, what: &str) -> Answer {

@@ -74,7 +74,13 @@ impl Prepared {
         let containers: Vec<(Json, Value)> = containers
             .iter()
             .map(|container| {
-                let json = json(serde_json::to_value(container));
+                let mut json = json(serde_json::to_value(container));
+                for path in container.undecided.keys() {
+                    // `null` would be an answer.
+                    if let Some(fields) = json.as_object_mut() {
+                        fields.remove(path.as_str());
+                    }
+                }
                 let value = convert(&json, &mut largest);
                 (json, value)
             })

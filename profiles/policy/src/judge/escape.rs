@@ -283,6 +283,11 @@ pub(super) fn declared(container: &Container, of: &str) -> Answer {
     if !open.is_empty() {
         return Answer::Broken(open);
     }
+    let facts =
+        ["capabilities", "devices", "mounts", "namespaces", "privileged", "proc_sys_read_only", "root"];
+    if let Some(why) = container.why_undecided(&facts) {
+        return Answer::Unknown(format!("{of}{why}"));
+    }
     if container.capabilities.is_none() || container.mounts.is_none() {
         return Answer::Unknown(format!("{of}the declaration does not decide capabilities and mounts"));
     }

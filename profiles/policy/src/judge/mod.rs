@@ -72,6 +72,12 @@ impl Subject {
         }
     }
 
+    /// The facts that its declaration leaves to a variable, and why.
+    pub fn undecided(&self) -> impl Iterator<Item = (&str, &str)> {
+        let containers = self.workload.iter().flat_map(|workload| &workload.containers);
+        containers.flat_map(|container| &container.undecided).map(|(path, why)| (path.as_str(), why.as_str()))
+    }
+
     /// A declaration of `file`.
     pub fn of_workload(workload: Workload, file: Option<&str>) -> Subject {
         Subject {
@@ -214,9 +220,14 @@ fn in_scope(scope: &Scope, subject: &Subject) -> bool {
     let labels = scope.labels.iter().all(|(key, glob)| {
         workload.and_then(|workload| workload.labels.get(key)).is_some_and(|value| glob.matches(value))
     });
+    // Whichever image it is: the rule may be meant for it.
+    let any_image = workload
+        .iter()
+        .flat_map(|workload| &workload.containers)
+        .any(|container| container.undecided.contains_key("image"));
     kind && labels
         && any(&scope.engines, &[engine])
-        && any(&scope.images, &images)
+        && (any_image || any(&scope.images, &images))
         && any(&scope.names, &names)
         && any(&scope.namespaces, &[namespace])
 }

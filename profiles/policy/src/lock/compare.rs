@@ -70,7 +70,7 @@ pub fn check(lock: &Lock, file: &str, subjects: &[Subject]) -> Locked {
             continue;
         };
         let now = compared(subject);
-        let areas = match (&subject.snapshot, old.get("declared")) {
+        let mut areas = match (&subject.snapshot, old.get("declared")) {
             (None, Some(old)) => declared::compare(old, &now["declared"]),
             (Some(_), None) => live(old, &now, subject, &mut growths),
             _ => {
@@ -78,6 +78,11 @@ pub fn check(lock: &Lock, file: &str, subjects: &[Subject]) -> Locked {
                 BTreeMap::from([(None, Found { unknown: vec![what], ..Found::default() })])
             }
         };
+        let undecided: std::collections::BTreeSet<&str> = subject.undecided().map(|(_, why)| why).collect();
+        if !undecided.is_empty() {
+            let whole = areas.entry(None).or_default();
+            whole.unknown.extend(undecided.into_iter().map(str::to_owned));
+        }
         let mut failed = false;
         let mut less = false;
         let areas = areas.into_iter().map(|(area, found)| (rule(area), found));

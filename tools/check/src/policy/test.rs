@@ -14,7 +14,7 @@ use plim_tools_common::facts::FactArgs;
 use plim_tools_common::{exit, output};
 
 use crate::files::{self, Files, today};
-use crate::gather::{Collected, collect};
+use crate::gather::{Collected, CommandLines, collect};
 
 /// Run the tests of policies: targets in, expected findings out
 #[derive(Debug, Parser)]
@@ -107,7 +107,8 @@ impl Targets {
 fn read_target(path: &Path) -> Result<Collected, String> {
     // With a slash it is a path, whatever else its name could mean.
     let name = if path.components().count() > 1 { path.to_owned() } else { Path::new(".").join(path) };
-    collect(&[name.display().to_string()], false, &[]).map_err(|error| format!("{error:#}"))
+    collect(&[name.display().to_string()], false, &CommandLines::default())
+        .map_err(|error| format!("{error:#}"))
 }
 
 /// The tests of one file: name, and what is wrong.
@@ -149,12 +150,17 @@ fn tests_of(
             (Some(target), None) => targets
                 .get(&files::beside(Path::new(target), Some(Path::new(file))))
                 .map_err(anyhow::Error::msg),
-            (None, Some(line)) => collect(&[], false, &[line.to_owned()]),
+            (None, Some(line)) => {
+                collect(&[], false, &CommandLines { lines: vec![line.to_owned()], files: Vec::new() })
+            }
             _ => return Err(fail(test, "expected one of target and cmdline".to_owned())),
         };
         let gathered = collected
             .and_then(Collected::understand)
             .with_context(|| format!("{file}: {}: {name}", test.at))?;
+        if gathered.incomplete {
+            return Err(fail(test, gathered.notes.join("; ")));
+        }
         let expect = test.get("expect").ok_or_else(|| fail(test, "expect is missing".to_owned()))?;
         keys(expect, &EXPECT_KEYS).map_err(|what| fail(expect, what))?;
         let today = day(test)?.or(of_file).unwrap_or(options.today);

@@ -40,7 +40,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) filter_follows: bool,
     /// The launcher's executable, which must not run in the container.
     pub(crate) own_executable: Identity,
-    /// Sealed copy of it for `--init`.
+    /// The same for `--init`, sealed.
     pub(crate) init: Option<OwnedFd>,
     /// setgroups(2) is allowed.
     pub(crate) group_changes: bool,
@@ -72,8 +72,7 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     if setup.namespaces.is_new(NamespaceKind::Time) {
         enter_time_namespace(config.time_offsets)?;
     }
-    // From here on no process of a joined namespace may look into us: our memory is the launcher's, and our
-    // /proc/PID/exe is the host's file (the class of CVE-2016-9962 and CVE-2019-5736).
+    // From here on no process of a joined namespace may look into us (the class of CVE-2016-9962).
     prctl::set_dumpable(false).during(|| "make the process undumpable")?;
     setsid().during(|| "start a session")?;
     // Modes below are meant as written; the command's own mask is set at the end.
@@ -115,8 +114,9 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     change_directory(&process.cwd)?;
     nix::sys::stat::umask(Mode::from_bits_truncate(process.user.umask.unwrap_or(0o022)));
 
+    let candidates = command::look(process, setup.own_executable);
     credentials::assume(process, setup.filter_follows, setup.group_changes)?;
-    let command = command::find(process, setup.own_executable)?;
+    let command = candidates.choose(process)?;
     setup.channel.send(&Message::Ready)?;
     let filter = expect(&setup.channel, |message| match message {
         Message::Start(filter) if filter.is_some() == setup.filter_follows => Some(filter),

@@ -23,7 +23,7 @@ use crate::running::{Created, Output, Running};
 use crate::state::{self, Places};
 use crate::stdio::{Stdio, Stream};
 use crate::sys::{self, Forked};
-use crate::{idmap, init, whole};
+use crate::{idmap, sealed, whole};
 
 /// Makes a container up to the point where only its command is missing (OCI's *create*).
 ///
@@ -63,12 +63,13 @@ pub fn run(config: &ContainerConfig, stdio: Stdio) -> Result<Running> {
 /// All of the launcher's part of *create* but the wait for the child's.
 fn make(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     // Look: nothing is made yet.
+    sealed::require(config)?;
     let checked = Checked::new(config)?;
     let signals = BlockedSignals::new()?;
     let mountinfo = whole::bytes("/proc/self/mountinfo").during(|| "read /proc/self/mountinfo")?;
     let cgroups = plan_cgroups(config, &mountinfo)?;
     let removal = cgroups.as_ref().map_or_else(Removal::default, cgroup::Plan::removal);
-    let init = if config.init { Some(init::sealed_copy()?) } else { None };
+    let init = if config.init { Some(sealed::own_executable()?) } else { None };
 
     let places = Places::of(config);
     refuse_existing(&places, &removal)?;

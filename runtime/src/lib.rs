@@ -10,7 +10,7 @@
 //! | child | `child.rs` | becomes the container: namespaces, root, credentials, execve |
 //! | init | `init.rs` | pid 1 of a container with `--init` |
 //!
-//! A tool that runs containers calls [`init_entry`] first in its `main`.
+//! A tool that runs containers calls [`init_entry`] first in its `main`, then [`seal`].
 
 pub mod cgroup;
 mod channel;
@@ -32,6 +32,7 @@ pub mod oci;
 mod pty;
 mod rootfs;
 mod running;
+mod sealed;
 mod state;
 mod stdio;
 mod sys;
@@ -44,5 +45,6 @@ pub use detach::run_detached;
 pub use error::{ErrnoText, Result, RuntimeError};
 pub use init::init_entry;
 pub use running::{Created, Exit, Running, signal_number};
+pub use sealed::{execute_sealed, seal, seal_for};
 pub use state::directory as state_directory;
 pub use stdio::{Stdio, Stream};

@@ -68,9 +68,10 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Takes over a descriptor number that a received message carried.
+/// Takes over a descriptor number that a received message carried, or that a process which shared the descriptors left.
 pub(crate) fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: the number comes from SCM_RIGHTS of a message just received, so it is open and nobody else owns it.
+    // SAFETY: the number comes from SCM_RIGHTS of a message just received, or from a process that opened it in this
+    // process's table and gave up its own claim: so it is open and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
@@ -91,7 +92,7 @@ pub(crate) fn clone_mount(at: BorrowedFd<'_>, recursive: bool) -> nix::Result<Ow
     own_result(unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), c"".as_ptr(), flags) })
 }
 
-/// The same of a path, for file systems in which nobody can put a symlink (cgroupfs).
+/// The same of a path, links followed: of file systems in which nobody can put a symlink (cgroupfs), and of our executable.
 pub(crate) fn clone_mount_at(path: &Path) -> nix::Result<OwnedFd> {
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
     path.with_nix_path(|path| {
@@ -381,4 +382,17 @@ pub(crate) fn be_batch() {
     let parameters = libc::sched_param { sched_priority: 0 };
     // SAFETY: the structure is read and outlives the call. A refusal changes nothing.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) };
+}
+
+/// Whether this process was executed by a descriptor: AT_EXECFN is then `/dev/fd/N` (getauxval(3), execveat(2)).
+pub(crate) fn executed_by_descriptor() -> bool {
+    // SAFETY: no pointers; 0 when the entry is missing.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    if name == 0 {
+        return false;
+    }
+    // SAFETY: the kernel put a C string there, above the stack, where it stays as long as the process runs.
+    unsafe { CStr::from_ptr(std::ptr::with_exposed_provenance(usize::try_from(name).unwrap_or_default())) }
+        .to_bytes()
+        .starts_with(b"/dev/fd/")
 }

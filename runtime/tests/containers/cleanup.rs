@@ -24,7 +24,7 @@ pub(crate) const CASES: &[crate::Case] = &[
 #[allow(clippy::zombie_processes, reason = "the callers kill it and wait for it by its pid")]
 /// Runs the container in a process of its own: this very program, called with the hidden case.
 fn launch(config: &ContainerConfig) -> Pid {
-    let mut command = std::process::Command::new(std::env::current_exe().expect("our own path"));
+    let mut command = std::process::Command::new(std::env::args_os().next().expect("our own path"));
     command.args(["--launch", &config.id, &config.name]).args(&config.process.args);
     command.env("HOST_PID", if config.namespaces.contains_key(&NamespaceKind::Pid) { "" } else { "1" });
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());

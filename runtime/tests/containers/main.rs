@@ -21,11 +21,13 @@ fn main() -> ExitCode {
     if let [flag, name] = args.as_slice()
         && flag == "--case"
     {
+        plim_runtime::seal();
         let case = cases.iter().find(|(known, _)| known == name).expect("a case of this name");
         case.1();
         return ExitCode::SUCCESS;
     }
     if args.first().is_some_and(|flag| flag == "--launch") {
+        plim_runtime::seal();
         cleanup::launched(&args[1..]);
         return ExitCode::SUCCESS;
     }

@@ -14,6 +14,9 @@ mod verbs;
 
 const USAGE: &str = "Usage: plim VERB [ARGUMENTS…]\n       plim help [VERB]\n       plim --version\n";
 
+/// The verb whose program makes containers, and so must run from a file that no container can write.
+const RUNS_CONTAINERS: &str = "run";
+
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match run(&arguments) {
@@ -58,6 +61,10 @@ fn execute(verb: &OsStr, arguments: &[OsString]) -> anyhow::Result<u8> {
         let list = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         anyhow::bail!("unknown verb {name:?}{hint} (no plim-{name} beside plim or on PATH; found: {list})");
     };
+    if name == RUNS_CONTAINERS {
+        // It would execute itself anew otherwise. A script of the user's own, say, is executed as it is.
+        plim_runtime::execute_sealed(&program, arguments);
+    }
     let error = Command::new(&program).args(arguments).exec();
     Err(anyhow::Error::from(error).context(format!("execute {}", program.display())))
 }

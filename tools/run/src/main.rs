@@ -40,6 +40,7 @@ use crate::options::Options;
 fn main() -> ExitCode {
     // A container's init is this same program; then this does not return.
     plim_runtime::init_entry();
+    plim_runtime::seal();
     match run() {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
@@ -83,6 +84,7 @@ fn run() -> Result<u8, Failure> {
         print_spec(&spec)?;
         return Ok(0);
     }
+    plim_runtime::seal_for(&config);
     notes.extend(unconfined.into_iter().map(|(_, why)| why));
     if config.apparmor_profile.as_deref() == Some(apparmor::DEFAULT)
         && let Err(error) = apparmor::load(&host::Host)

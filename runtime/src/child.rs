@@ -72,7 +72,8 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     if setup.namespaces.is_new(NamespaceKind::Time) {
         enter_time_namespace(config.time_offsets)?;
     }
-    // From here on no process of a joined namespace may look into us (the class of CVE-2016-9962).
+    // From here on no process of a joined namespace may look into us (the class of CVE-2016-9962); the helper that joined a
+    // user or pid namespace is undumpable before it does.
     prctl::set_dumpable(false).during(|| "make the process undumpable")?;
     setsid().during(|| "start a session")?;
     // Modes below are meant as written; the command's own mask is set at the end.
@@ -201,8 +202,11 @@ fn become_root_of_user_namespace(setup: &Setup<'_>) -> Result<()> {
     setresgid(gid, gid, gid).during(|| "become group 0 of the user namespace")?;
     setresuid(uid, uid, uid).during(|| "become user 0 of the user namespace")?;
     // The change of ids made the process undumpable, which gives its /proc files to the host's root: they are written
-    // below. And it cleared the parent-death signal.
-    prctl::set_dumpable(true).during(|| "make the process dumpable")?;
+    // below. Nothing else is in a new user namespace yet; in one that is joined, the process stays undumpable. And the change
+    // cleared the parent-death signal.
+    if setup.namespaces.is_new(NamespaceKind::User) {
+        prctl::set_dumpable(true).during(|| "make the process dumpable")?;
+    }
     prctl::set_pdeathsig(Signal::SIGKILL).during(|| "set the parent-death signal")
 }
 

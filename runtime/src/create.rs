@@ -65,6 +65,7 @@ fn make(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     // Look: nothing is made yet.
     sealed::require(config)?;
     let checked = Checked::new(config)?;
+    checked.namespaces.refuse_observers()?;
     let signals = BlockedSignals::new()?;
     let mountinfo = whole::bytes("/proc/self/mountinfo").during(|| "read /proc/self/mountinfo")?;
     let cgroups = plan_cgroups(config, &mountinfo)?;

@@ -28,6 +28,7 @@ mod janitor;
 mod log;
 mod made;
 mod namespaces;
+mod observers;
 pub mod oci;
 mod pty;
 mod rootfs;

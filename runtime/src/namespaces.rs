@@ -11,6 +11,7 @@ use plim_model::NamespaceKind;
 
 use crate::config::NamespaceMode;
 use crate::error::{During, Result, RuntimeError};
+use crate::observers;
 
 /// CLONE_NEWTIME (Linux 5.6); nix has no name for it.
 pub(crate) const NEW_TIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
@@ -86,8 +87,16 @@ impl Plan {
         self.is_joined(NamespaceKind::User) || self.is_joined(NamespaceKind::Pid)
     }
 
-    /// In the helper: joins the user and pid namespaces.
+    /// Refuses a pid namespace whose processes could look into the container's first one.
+    pub(crate) fn refuse_observers(&self) -> Result<()> {
+        let joined = self.joined.iter().filter(|(kind, _)| *kind == NamespaceKind::Pid);
+        joined.map(|(_, file)| file).try_for_each(observers::refuse)
+    }
+
+    /// In the helper: joins the user and pid namespaces. It is undumpable before, so that the processes there that have no
+    /// CAP_SYS_PTRACE over the launcher see nothing of it or of its child.
     pub(crate) fn join_in_helper(&self) -> Result<()> {
+        nix::sys::prctl::set_dumpable(false).during(|| "make the process undumpable")?;
         // pid first while we may still hold capabilities over its owner; a pid namespace owned by the user namespace
         // to be joined is possible only after, so it is tried again.
         let mut pid_joined = !self.is_joined(NamespaceKind::Pid);

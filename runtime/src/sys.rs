@@ -396,3 +396,10 @@ pub(crate) fn executed_by_descriptor() -> bool {
         .to_bytes()
         .starts_with(b"/dev/fd/")
 }
+
+/// ioctl_ns(2) NS_GET_PARENT: the pid or user namespace above. EPERM: it is out of the caller's sight, or there is none.
+pub(crate) fn parent_namespace(namespace: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    const NS_GET_PARENT: libc::Ioctl = 0xb702;
+    // SAFETY: the request takes no argument and returns a fresh descriptor, close-on-exec.
+    own_result(libc::c_long::from(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT) }))
+}

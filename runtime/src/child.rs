@@ -22,7 +22,7 @@ use crate::credentials;
 use crate::error::{During, Result, RuntimeError};
 use crate::rootfs::resolve::Procfs;
 use crate::stdio::Stdio;
-use crate::{init, namespaces, pty, rootfs, sys, sysctl};
+use crate::{init, keyring, namespaces, pty, rootfs, sys, sysctl};
 
 /// Everything that the launcher decided, opened and checked beforehand.
 #[derive(Debug)]
@@ -76,6 +76,7 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     // user or pid namespace is undumpable before it does.
     prctl::set_dumpable(false).during(|| "make the process undumpable")?;
     setsid().during(|| "start a session")?;
+    keyring::join_new()?;
     // Modes below are meant as written; the command's own mask is set at the end.
     nix::sys::stat::umask(Mode::empty());
     setup.namespaces.join()?;

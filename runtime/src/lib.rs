@@ -25,6 +25,7 @@ mod error;
 mod idmap;
 mod init;
 mod janitor;
+mod keyring;
 mod log;
 mod made;
 mod namespaces;

@@ -397,6 +397,24 @@ pub(crate) fn executed_by_descriptor() -> bool {
         .starts_with(b"/dev/fd/")
 }
 
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING without a name: a new, empty session keyring that nothing else can join.
+pub(crate) fn new_session_keyring() -> nix::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name is allowed and asks for an anonymous keyring.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
+    })
+    .map(drop)
+}
+
+/// keyctl(2) KEYCTL_GET_KEYRING_ID of the session keyring, without making one: ENOKEY when there is none.
+pub(crate) fn session_keyring() -> nix::Result<()> {
+    const GET_KEYRING_ID: libc::c_int = 0;
+    const SESSION_KEYRING: libc::c_int = -3;
+    // SAFETY: no pointers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION_KEYRING, 0) }).map(drop)
+}
+
 /// ioctl_ns(2) NS_GET_PARENT: the pid or user namespace above. EPERM: it is out of the caller's sight, or there is none.
 pub(crate) fn parent_namespace(namespace: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     const NS_GET_PARENT: libc::Ioctl = 0xb702;

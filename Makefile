@@ -54,9 +54,9 @@ test: ## set up, lint and run every test: unit, table, end to end on this kernel
 checked: FORCE
 	@policy-tests/setup/test.sh $(ONLY)
 
-prove: ## what `make test` proves, at full length: each promise broken on purpose, ten million calls asked of this kernel, ten minutes of work traced, programs shrunk
+prove: ## what `make test` proves, at full length: each promise broken on purpose, ten million calls asked of this kernel, ten minutes of work traced, 500 starts raced, programs shrunk
 	@policy-tests/setup/setup.sh test
-	@policy-tests/setup/test.sh prove calls work shrink
+	@policy-tests/setup/test.sh prove calls work starts shrink
 
 lint: ## formatting, clippy, shellcheck, cargo-deny
 	@policy-tests/setup/lint.sh

@@ -131,6 +131,15 @@ work() {
 	else count 0 1 0; fi
 }
 
+starts() {
+	local starts=${RACE_STARTS:-500}
+	begin "a command exchanged during each of $starts starts gives away no launcher"
+	# shellcheck disable=SC2086 # two words
+	if programs; then
+		PLIM_RACE_STARTS=$starts suite starts plim-suite --launcher plim --filter hostile/command_becomes $expect
+	else count 0 1 0; fi
+}
+
 shrink() {
 	begin 'programs that people run are learned and shrunk until nothing more can go'
 	# shellcheck disable=SC2086 # two words
@@ -151,9 +160,9 @@ kernel() {
 
 for step in "${steps[@]}"; do
 	case $step in
-	lint | unit | plim | runc | prove | calls | work | shrink | kernel) "$step" ;;
+	lint | unit | plim | runc | prove | calls | work | starts | shrink | kernel) "$step" ;;
 	*)
-		echo "test.sh: unknown step \"$step\"; known: lint unit plim runc prove calls work shrink kernel" >&2
+		echo "test.sh: unknown step \"$step\"; known: lint unit plim runc prove calls work starts shrink kernel" >&2
 		exit 2
 		;;
 	esac

@@ -47,7 +47,7 @@ impl Drop for Stop<'_> {
 }
 
 /// Runs `work` while two names are exchanged, from the first exchange on.
-fn racing<T>(one: &Path, other: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn racing<T>(one: &Path, other: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let exchange = || {
         renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
             .with_context(|| format!("exchanging {} and {}", one.display(), other.display()))

@@ -81,6 +81,8 @@ weakenings! {
     TraceForgets "trace-forgets" "The last refusal of a trace is not told.",
     TraceBlames "trace-blames" "Every refusal of a trace is blamed on a capability.",
     LearnForgets "learn-forgets" "Of the system calls that plim learn saw or proposes, only the first is kept.",
+    HostExecutable "host-executable" "What is held of a process of the launcher's is the host's plim-run.",
+    CallersKeyring "callers-keyring" "The session keyring has the caller's key.",
     LeavesCgroup "leaves-cgroup" "A cgroup stays behind.",
     LeavesMount "leaves-mount" "A mount stays behind.",
     LeavesProcess "leaves-process" "A process stays behind.",
@@ -126,6 +128,7 @@ impl Weakening {
             Weakening::MaskedExit => Some("mask-exit"),
             Weakening::Chatty => Some("chatty"),
             Weakening::Deaf => Some("deaf"),
+            Weakening::CallersKeyring => Some("keyed"),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::sys::{self, Ended};
 use crate::{names, number};
 
-fn ready() {
+pub(crate) fn ready() {
     println!("ready");
     let _ = std::io::stdout().flush();
 }

@@ -14,6 +14,8 @@
 //! flood CALL PROCESSES MS RATE [arguments | path | paths]   says "ready"; after a line on stdin, refused calls as fast as asked
 //!                              for, counted; arguments or paths that never repeat, or one path
 //! ring N [polled]              says "ready" with an io_uring; after a line, N refused operations through it, counted
+//! observe CANARY SECRET PATH   what it gets of the other processes in its pid namespace, until SIGTERM
+//! keyed CMD…                   runs CMD in a session keyring that has the key user:plimtest
 //! leak-fd CMD… | mask-exit CMD… | chatty CMD… | deaf CMD…   broken on purpose, for the tests of the tests
 //! ```
 //! Called as `/…/true` it ends at once with 0: the command that the bench starts.
@@ -22,6 +24,7 @@
 mod hostile;
 mod load;
 mod names;
+mod observe;
 mod pace;
 mod probe;
 mod refusals;
@@ -73,6 +76,14 @@ fn main() {
             println!("starting the container");
             exec(rest)
         }
+        Some("observe") => observe::observe(rest),
+        Some("keyed") => match sys::session_key("plimtest") {
+            Ok(_) => exec(rest),
+            Err(errno) => {
+                println!("keyed: {}", names::errno(errno));
+                126
+            }
+        },
         Some("mask-exit") => load::mask_exit(rest),
         Some("deaf") => load::deaf(rest),
         _ => {

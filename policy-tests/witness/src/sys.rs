@@ -76,6 +76,14 @@ pub(crate) fn bytes_at(address: u64, length: usize) -> Vec<u8> {
     unsafe { std::slice::from_raw_parts(address as *const u8, length) }.to_vec()
 }
 
+/// Joins a new session keyring and adds a key of type user to it (keyctl(2) KEYCTL_JOIN_SESSION_KEYRING, add_key(2)).
+pub(crate) fn session_key(name: &str) -> Raw {
+    const SESSION_KEYRING: u64 = 0xffff_ffff_ffff_fffd; // KEY_SPEC_SESSION_KEYRING, -3
+    native(libc::SYS_keyctl, [1, 0, 0, 0, 0, 0])?;
+    let text = |text: &str| low_memory(text.as_bytes(), text.len() + 1);
+    native(libc::SYS_add_key, [text("user"), text(name), text("secret"), 6, SESSION_KEYRING, 0])
+}
+
 /// Ignores a signal.
 pub(crate) fn ignore(signal: i32) {
     // SAFETY: a disposition touches no memory.

@@ -100,6 +100,22 @@ impl Ctx {
     pub fn tool_with(&self, name: &str, args: &[&str], variables: &[(&str, &str)]) -> Result<Outcome> {
         let mut command = Command::new(self.bin.join(name));
         command.envs(variables.iter().copied());
+        self.ask(command, name, args)
+    }
+
+    /// [`Ctx::tool`] with so many seconds of processor time, and ten times as many by the clock, after which it ends by a signal or with
+    /// status 124: a tool that is held up.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn tool_within(&self, name: &str, args: &[&str], seconds: u32) -> Result<Outcome> {
+        let limited = format!("ulimit -t {seconds}; exec timeout {} \"$0\" \"$@\"", seconds * 10);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &limited]).arg(self.bin.join(name));
+        self.ask(command, name, args)
+    }
+
+    fn ask(&self, mut command: Command, name: &str, args: &[&str]) -> Result<Outcome> {
         match self.weakening {
             Some(weakening) => command.args(weakening.ask(name, args)),
             None => command.args(args),

@@ -51,6 +51,32 @@ impl Action {
         "SCMP_ACT_TRAP",
     ];
 
+    /// One action of each kind, the strongest first, with data 0 where the kind has data.
+    pub(crate) const KINDS: [Action; 8] = [
+        Action::KillProcess,
+        Action::KillThread,
+        Action::Trap,
+        Action::Errno(Errno::NONE),
+        Action::Notify,
+        Action::Trace(0),
+        Action::Log,
+        Action::Allow,
+    ];
+
+    /// The place of this action's kind in [`Action::KINDS`].
+    pub(crate) fn kind(self) -> usize {
+        match self {
+            Action::KillProcess => 0,
+            Action::KillThread => 1,
+            Action::Trap => 2,
+            Action::Errno(_) => 3,
+            Action::Notify => 4,
+            Action::Trace(_) => 5,
+            Action::Log => 6,
+            Action::Allow => 7,
+        }
+    }
+
     /// The value that a filter returns for this action: action in the high 16 bits, data in the low 16.
     pub fn to_ret(self) -> u32 {
         match self {

@@ -32,8 +32,8 @@ pub fn summary_of(store: &Store, diagram: Diagram, arch: Arch) -> SeccompArchSum
     let of_arch = store.at(diagram, arch.audit_token(), None);
     let numbers: BTreeSet<u32> = syscalls::calls(arch).map(|(_, nr)| nr.0).collect();
     for nr in numbers {
-        let verdicts = store.verdicts(store.at(of_arch, arch.audit_token(), Some(nr)));
-        let made: BTreeSet<bool> = verdicts.into_iter().map(Action::makes_the_call).collect();
+        let kinds = store.kinds(store.at(of_arch, arch.audit_token(), Some(nr)));
+        let made: BTreeSet<bool> = kinds.map(Action::makes_the_call).collect();
         let count = match (made.contains(&true), made.contains(&false)) {
             (true, false) => &mut summary.allowed,
             (false, _) => &mut summary.refused,

@@ -9,6 +9,8 @@ pub struct Errno(u16);
 impl Errno {
     /// The kernel's `MAX_ERRNO`: `SECCOMP_RET_ERRNO` with a larger number acts as this one.
     pub const MAX: u16 = 4095;
+    /// None: the call seems to succeed.
+    pub(crate) const NONE: Errno = Errno(0);
     /// Operation not permitted.
     pub const EPERM: Errno = Errno(1);
     /// Function not implemented.

@@ -32,7 +32,7 @@ mod marks;
 mod oci;
 pub mod presets;
 pub mod resolve;
-mod spelling;
+pub mod spelling;
 pub mod syscalls;
 pub mod telling;
 pub mod witness;

@@ -25,6 +25,7 @@ use crate::errno::Errno;
 pub use crate::error::ProfileError;
 pub use crate::interpret::SeccompData as Call;
 pub use crate::kernel::KernelVersion;
+use crate::spelling::Suggestions;
 use crate::syscalls::{self, KnownName, SyscallNr};
 
 /// What a profile's meaning depends on besides its text.
@@ -157,12 +158,13 @@ pub fn resolve(written: &Written, facts: &Facts) -> Result<Option<Resolved>, Pro
     let mut collected: Vec<Collected<'_>> =
         arches.iter().map(|arch| Collected { arch: *arch, highest: None, rules: Vec::new() }).collect();
     let mut skipped = Vec::new();
+    let mut suggestions = Suggestions::default();
     let kernel_counts = written.dialect != Dialect::Podman;
     for entry in written.rules.iter().filter(|entry| applies(entry, kernel_counts, true, facts)) {
         for (index, name) in entry.names.iter().enumerate() {
             let pointer = || format!("{}/names/{index}", entry.pointer);
             let Some(known) = KnownName::find(name) else {
-                let nearest = syscalls::nearest(name);
+                let nearest = suggestions.next(|| syscalls::nearest(name));
                 if facts.unknown_names == UnknownNames::Error {
                     return Err(unknown_name(name, pointer(), nearest));
                 }

@@ -14,8 +14,9 @@ use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit;
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::{Destination, Style};
+use plim_tools_common::timeout::TimeoutArgs;
 
-use crate::files::{Files, parse_day, today};
+use crate::files::{Files, ProfileArgs, parse_day, today};
 use crate::gather::{CommandLines, Gathered, collect};
 use crate::render;
 
@@ -59,6 +60,10 @@ pub struct Args {
     #[command(flatten)]
     output: Output<Format>,
     #[command(flatten)]
+    profiles: ProfileArgs,
+    #[command(flatten)]
+    timeout: TimeoutArgs,
+    #[command(flatten)]
     confine: ConfineArgs,
 }
 
@@ -95,11 +100,12 @@ fn parse_severity(word: &str) -> Result<Severity, String> {
 /// # Errors
 /// A target or policy that cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
+    args.timeout.start()?;
     let default = [DEFAULT.to_owned()];
     // Held to a lock file, a target needs no other judge.
     let by_default = args.policies.is_empty() && args.lock.is_none();
     let policies = if by_default { &default[..] } else { &args.policies };
-    let mut files = Files::new(args.confine.no_self_confine);
+    let mut files = Files::new(args.confine.no_self_confine, &args.profiles);
     files.add_policies(policies);
     let place = Place::of(args)?;
     if let Some(id) = &args.explain {

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use plim_policy::rules::{Date, Source};
+use plim_tools_common::beneath::{self, Refused};
 
 /// The largest policy, lock file or profile that is read, in bytes.
 const MAX_BYTES: u64 = 8 << 20;
@@ -24,12 +25,25 @@ pub struct Files {
     tried: BTreeSet<PathBuf>,
     /// Not confined: what is missing is read when it is asked for.
     open: bool,
+    /// Where else than beside the file that names them, and below the working directory, files may be.
+    profiles: Vec<PathBuf>,
+}
+
+/// Where files may be that an input names.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ProfileArgs {
+    /// Look for profiles that manifests name below DIR too, as the kubelet does
+    ///
+    /// A file that a manifest, a Compose file or a policy names is read beneath the directory of the file that names it, beneath the
+    /// working directory and beneath DIR, and nowhere else. It must be a regular file on the file system of that directory.
+    #[arg(long = "localhost-profiles", value_name = "DIR", default_value = "/var/lib/kubelet/seccomp")]
+    directories: Vec<PathBuf>,
 }
 
 impl Files {
     /// None yet; `open` ones read on when they are asked for something else.
-    pub fn new(open: bool) -> Files {
-        Files { open, ..Files::default() }
+    pub fn new(open: bool, profiles: &ProfileArgs) -> Files {
+        Files { open, profiles: profiles.directories.clone(), ..Files::default() }
     }
 
     /// Reads policies and, beside each, what it names: policies that it extends, profiles of its rules.
@@ -46,6 +60,11 @@ impl Files {
             return;
         }
         let text = read(&path);
+        self.keep(path, text);
+    }
+
+    /// Keeps the text of a file, and reads what it names.
+    fn keep(&mut self, path: PathBuf, text: Result<String, String>) {
         let names: Vec<PathBuf> = text.iter().flat_map(|text| candidates(text)).map(PathBuf::from).collect();
         self.known.insert(path.clone(), text);
         for name in names {
@@ -73,11 +92,62 @@ impl Files {
             return;
         }
         self.tried.insert(path.clone());
-        if path.metadata().is_ok_and(|found| found.is_file()) && self.named < MAX_NAMED {
-            self.named += 1;
-            self.add(&path, None);
+        if self.named == MAX_NAMED {
+            return;
+        }
+        match self.read_named(name, Some(from)) {
+            Err(Refused::Io(_) | Refused::TooLong) => {}
+            // Most of what was tried is not meant as a name; the reason counts where it is.
+            Err(refused) => {
+                self.known.insert(path.clone(), Err(format!("read {}: {refused}", path.display())));
+            }
+            Ok(text) => {
+                self.named += 1;
+                self.keep(path, text);
+            }
         }
     }
+
+    /// Reads a file that the author of an input chose: beneath the directory of the file that names it, the working directory, or one of
+    /// those for profiles, whichever has it first.
+    fn read_named(&self, name: &Path, from: Option<&Path>) -> Result<Result<String, String>, Refused> {
+        let here = from.and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
+        let here = here.unwrap_or(Path::new("."));
+        let whole = absolute(&here.join(name));
+        let mut refused = Refused::Outside;
+        let directories =
+            [here, Path::new(".")].into_iter().chain(self.profiles.iter().map(PathBuf::as_path));
+        for (index, directory) in directories.enumerate() {
+            let below = whole.strip_prefix(absolute(directory)).ok();
+            // The kubelet joins its directory and the name.
+            let joined = (index > 1 && name.is_relative()).then_some(name);
+            for name in below.into_iter().chain(joined) {
+                match beneath::read(directory, name, MAX_BYTES) {
+                    Ok(bytes) => return Ok(text(bytes, &whole)),
+                    // Why it is not read where it is counts for more than where it is not.
+                    Err(found) if !found.is_missing() => refused = found,
+                    Err(missing) if matches!(refused, Refused::Outside) => refused = missing,
+                    Err(_) => {}
+                }
+            }
+        }
+        Err(refused)
+    }
+}
+
+/// The path from the root, `.` and `..` taken away by their letters alone.
+fn absolute(path: &Path) -> PathBuf {
+    let mut whole = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match part {
+            Component::ParentDir => {
+                whole.pop();
+            }
+            Component::CurDir => {}
+            part => whole.push(part),
+        }
+    }
+    whole
 }
 
 /// Bytes of a path (PATH_MAX).
@@ -128,6 +198,10 @@ fn read(path: &Path) -> Result<String, String> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(format!("read {}: larger than {} MiB", path.display(), MAX_BYTES >> 20));
     }
+    text(bytes, path)
+}
+
+fn text(bytes: Vec<u8>, path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| format!("read {}: not UTF-8", path.display()))
 }
 
@@ -136,7 +210,11 @@ impl Source for Files {
         let path = beside(Path::new(name), from.map(Path::new));
         let text = match self.known.get(&path) {
             Some(known) => known.clone(),
-            None if self.open => read(&path),
+            None if self.open && from.is_none() => read(&path),
+            None if self.open => match self.read_named(Path::new(name), from.map(Path::new)) {
+                Ok(text) => text,
+                Err(refused) => Err(format!("read {}: {refused}", path.display())),
+            },
             None => Err(format!(
                 "open {}: not there, or not seen to be a file's name before this process confined itself (--no-self-confine)",
                 path.display()

@@ -10,8 +10,9 @@ use plim_policy::rules::Source;
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit::{self, OrStatus as _};
 use plim_tools_common::output::Destination;
+use plim_tools_common::timeout::TimeoutArgs;
 
-use crate::files::Files;
+use crate::files::{Files, ProfileArgs};
 use crate::gather::{CommandLines, collect};
 
 const NAME: &str = "plim-lock";
@@ -41,6 +42,10 @@ pub struct Args {
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
+    profiles: ProfileArgs,
+    #[command(flatten)]
+    timeout: TimeoutArgs,
+    #[command(flatten)]
     confine: ConfineArgs,
 }
 
@@ -61,6 +66,7 @@ pub fn read(path: &str, files: &Files) -> anyhow::Result<Lock> {
 /// # Errors
 /// A target that cannot be read; a lock file that cannot be read or replaced.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
+    args.timeout.start()?;
     let to_stdout = args.output == Path::new("-");
     let name = args.output.display().to_string();
     let there = !to_stdout && args.output.exists();
@@ -69,7 +75,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         "{name} is there; --update writes it anew after its changes were reviewed with plim check --lock {name}"
     );
     anyhow::ensure!(!args.update || there, "{name} is not there to be updated");
-    let mut files = Files::new(args.confine.no_self_confine);
+    let mut files = Files::new(args.confine.no_self_confine, &args.profiles);
     files.add_data(&args.output);
     let mut targets = args.targets.clone();
     let mut command_lines = args.command_lines.clone();

@@ -11,9 +11,10 @@ use plim_policy::rules::{Date, load};
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::Destination;
+use plim_tools_common::timeout::TimeoutArgs;
 use plim_tools_common::{exit, output};
 
-use crate::files::{Files, parse_day, today};
+use crate::files::{Files, ProfileArgs, parse_day, today};
 use crate::gather::{CommandLines, collect};
 
 mod test;
@@ -58,6 +59,10 @@ struct Init {
     expires: Option<Date>,
     #[command(flatten)]
     facts: FactArgs,
+    #[command(flatten)]
+    profiles: ProfileArgs,
+    #[command(flatten)]
+    timeout: TimeoutArgs,
     #[command(flatten)]
     confine: ConfineArgs,
 }
@@ -105,7 +110,8 @@ fn options<'s>(facts: &FactArgs, files: &'s Files, today: Date) -> anyhow::Resul
 }
 
 fn init(args: &Init) -> anyhow::Result<u8> {
-    let mut files = Files::new(args.confine.no_self_confine);
+    args.timeout.start()?;
+    let mut files = Files::new(args.confine.no_self_confine, &args.profiles);
     files.add_policies(&args.policies);
     let collected = collect(&args.targets, args.all, &CommandLines::default())?;
     collected.add_profiles_to(&mut files);

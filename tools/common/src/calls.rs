@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plim_seccomp::arch::X32_SYSCALL_BIT;
-use plim_seccomp::diagram::{Diagram, Store, Undecided, condition};
+use plim_seccomp::diagram::{self, Diagram, Store, Undecided, condition};
 use plim_seccomp::{Action, Arch, SyscallNr, syscalls};
 
 use crate::wall::{Answer, Block, Cell, Wall};
@@ -17,11 +17,31 @@ pub struct Case {
     pub action: Action,
 }
 
+/// What is known of an answer that is undecided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// Why it is.
+    pub why: String,
+    /// The kinds of answers that occur, the strongest first, each by one action with data of its own.
+    pub kinds: Vec<Action>,
+}
+
+impl Rest {
+    /// For people: why, and what can be answered.
+    pub fn line(&self) -> String {
+        let names: Vec<&str> = self.kinds.iter().map(|kind| kind.name()).collect();
+        format!("{}; the call gets one of {}", self.why, names.join(", "))
+    }
+}
+
 /// What is answered to one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallAnswer {
-    /// One case for an unconditional call; else one for each action, the one that is said last in longest words.
+    /// One case for an unconditional call; else one for each action, the one that is said last in longest words. None at all where it
+    /// is undecided.
     pub cases: Vec<Case>,
+    /// What is known where the cases are not.
+    pub undecided: Option<Rest>,
     /// The exact meaning, within the store that it came from.
     pub rest: Diagram,
 }
@@ -40,6 +60,9 @@ impl CallAnswer {
         if let Some(action) = self.unconditional() {
             return vec![action.to_string()];
         }
+        if let Some(rest) = &self.undecided {
+            return vec![rest.line()];
+        }
         let last = self.cases.len() - 1;
         let line = |(index, case): (usize, &Case)| match &case.when {
             _ if index == last => format!("{} otherwise", case.action),
@@ -50,9 +73,10 @@ impl CallAnswer {
     }
 
     fn for_wall(&self) -> Answer {
-        match self.unconditional() {
-            Some(action) => Answer::always(action),
-            None => Answer::conditional(self.cases.iter().map(|case| case.action), self.lines()),
+        match (self.unconditional(), &self.undecided) {
+            (Some(action), _) => Answer::always(action),
+            (None, Some(rest)) => Answer::conditional(rest.kinds.iter().copied(), self.lines()),
+            (None, None) => Answer::conditional(self.cases.iter().map(|case| case.action), self.lines()),
         }
     }
 }
@@ -111,6 +135,17 @@ pub struct AllCalls {
     pub elsewhere: CallAnswer,
 }
 
+impl AllCalls {
+    /// How many answers are undecided.
+    pub fn undecided(&self) -> usize {
+        let answers = self.arches.iter().flat_map(|arch| {
+            let unnamed = arch.unnamed.iter().map(|unnamed| &unnamed.answer);
+            arch.calls.iter().map(|call| &call.answer).chain(unnamed)
+        });
+        answers.chain([&self.elsewhere]).filter(|answer| answer.undecided.is_some()).count()
+    }
+}
+
 /// The architectures that any of some decision functions treats in a way of its own; x86-64, i386 and x32 when none does.
 pub fn arches_of(store: &Store, diagrams: &[Diagram]) -> Vec<Arch> {
     let tokens: Vec<u32> = diagrams.iter().flat_map(|diagram| store.arches(*diagram)).collect();
@@ -124,7 +159,7 @@ pub fn arches_of(store: &Store, diagrams: &[Diagram]) -> Vec<Arch> {
 /// [`Undecided`] for a filter that computes with the number.
 pub fn read(store: &mut Store, diagram: Diagram, arches: &[Arch]) -> Result<AllCalls, Undecided> {
     let elsewhere = store.unnamed_arch(diagram);
-    let mut reader = Reader { store, known: BTreeMap::new() };
+    let mut reader = Reader { store, said: BTreeMap::new() };
     let arches = arches.iter().map(|arch| reader.arch(diagram, *arch)).collect::<Result<_, _>>()?;
     let elsewhere = reader.answer(elsewhere, Arch::X86_64, "");
     Ok(AllCalls { arches, elsewhere })
@@ -132,9 +167,12 @@ pub fn read(store: &mut Store, diagram: Diagram, arches: &[Arch]) -> Result<AllC
 
 struct Reader<'s> {
     store: &'s mut Store,
-    /// Most calls are treated alike: unconditional answers by what is left.
-    known: BTreeMap<Diagram, Action>,
+    /// Calls are treated alike: the cases by what is left, the width and the byte order of arguments.
+    said: BTreeMap<(Diagram, bool, bool), Result<Said, Undecided>>,
 }
+
+/// Each answer, with the cases in which it is given where a short list says them.
+type Said = Vec<(Action, Option<Vec<diagram::Case>>)>;
 
 impl Reader<'_> {
     fn arch(&mut self, diagram: Diagram, arch: Arch) -> Result<ArchCalls, Undecided> {
@@ -166,27 +204,35 @@ impl Reader<'_> {
     }
 
     fn answer(&mut self, rest: Diagram, arch: Arch, name: &str) -> CallAnswer {
-        let always = |action| CallAnswer { cases: vec![Case { when: None, action }], rest };
-        if let Some(action) = self.known.get(&rest) {
-            return always(*action);
+        let mut answer = CallAnswer { cases: Vec::new(), undecided: None, rest };
+        if let Some(action) = self.store.only_answer(rest) {
+            answer.cases.push(Case { when: None, action });
+            return answer;
         }
-        let actions = self.store.verdicts(rest);
-        if let (1, Some(action)) = (actions.len(), actions.first()) {
-            self.known.insert(rest, *action);
-            return always(*action);
+        let key = (rest, arch.has_narrow_arguments(), arch.is_big_endian());
+        let store = &mut *self.store;
+        match self.said.entry(key).or_insert_with(|| said(store, rest, arch)) {
+            Ok(said) => {
+                answer.cases.extend(said.iter().map(|(action, cases)| {
+                    let when = cases.as_ref().and_then(|cases| condition(cases, arch, name, true));
+                    Case { when, action: *action }
+                }));
+            }
+            Err(why) => {
+                let kinds = store.kinds(rest).collect();
+                answer.undecided = Some(Rest { why: why.to_string(), kinds });
+            }
         }
-        let mut cases: Vec<Case> = actions
-            .into_iter()
-            .map(|action| {
-                let said = self.store.cases(rest, arch, |answer| answer == action);
-                Case { when: said.and_then(|cases| condition(&cases, arch, name, true)), action }
-            })
-            .collect();
         // What is hardest to say comes last, where "otherwise" says it; of equals what lets most happen comes first.
         let length = |case: &Case| case.when.as_ref().map_or(usize::MAX, String::len);
-        cases.sort_by(|a, b| length(a).cmp(&length(b)).then(b.action.cmp(&a.action)));
-        CallAnswer { cases, rest }
+        answer.cases.sort_by(|a, b| length(a).cmp(&length(b)).then(b.action.cmp(&a.action)));
+        answer
     }
+}
+
+fn said(store: &mut Store, rest: Diagram, arch: Arch) -> Result<Said, Undecided> {
+    let actions = store.answers(rest)?;
+    actions.into_iter().map(|one| Ok((one, store.cases(rest, arch, |answer| answer == one)?))).collect()
 }
 
 /// The parts of a range of numbers that belong to `arch` where two share a token.

@@ -1,8 +1,9 @@
 //! What every `plim` tool shares: flags, target names, rendering, exit statuses, errors on stderr.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod app;
 pub mod args;
+pub mod beneath;
 pub mod beside;
 pub mod calls;
 pub mod confine;
@@ -13,8 +14,10 @@ pub mod nearest;
 pub mod output;
 pub mod seccomp_diff;
 pub mod seccomp_side;
+mod sys;
 pub mod table;
 pub mod target;
+pub mod timeout;
 pub mod wall;
 
 pub use app::run_main;

@@ -46,10 +46,21 @@ type Decided = (Vec<ExactChange>, Vec<DiffFinding>);
 /// Compares them. `names`: whether conditions name arguments and constants.
 pub fn compare(a: &Meaning, b: &Meaning, names: bool) -> Comparison {
     let mut store = Store::new();
+    let mut unknown = Vec::new();
     let mut decide = || -> Result<Decided, (Side, Undecided)> {
         let a = a.exact(&mut store).map_err(|why| (Side::A, why))?;
         let b = b.exact(&mut store).map_err(|why| (Side::B, why))?;
-        let changes = exact::diff(&mut store, a, b, names).map_err(|why| (Side::Both, why))?;
+        let changes = match exact::diff(&mut store, a, b, names) {
+            Ok(changes) => changes,
+            Err(why) => {
+                // What cannot be listed can differ all the same, and an example shows it.
+                let more = exact::more(&mut store, a, b).ok().flatten();
+                let less = || exact::more(&mut store, b, a).ok().flatten().map(ExactChange::turned);
+                let changes: Vec<ExactChange> = more.or_else(less).into_iter().collect();
+                unknown.push((Side::Both, why.to_string()));
+                return Ok((changes, Vec::new()));
+            }
+        };
         let mut findings = Vec::new();
         for (side, diagram, refuses) in [(Side::A, a, Effect::More), (Side::B, b, Effect::Less)] {
             let refused = changes.iter().filter(|change| change.effect() == refuses);
@@ -64,7 +75,7 @@ pub fn compare(a: &Meaning, b: &Meaning, names: bool) -> Comparison {
     };
     match decide() {
         Ok((changes, findings)) => {
-            Comparison { changes: changes.into_iter().map(change).collect(), unknown: Vec::new(), findings }
+            Comparison { changes: changes.into_iter().map(change).collect(), unknown, findings }
         }
         Err((side, why)) => Comparison { unknown: vec![(side, why.to_string())], ..Comparison::default() },
     }
@@ -137,7 +148,14 @@ fn text(store: &mut Store, diagram: Diagram, tokens: &BTreeSet<u32>) -> String {
     for arch in Arch::all().filter(|arch| tokens.contains(&arch.audit_token())) {
         for (name, number) in syscalls::calls(arch) {
             let rest = store.at(diagram, arch.audit_token(), Some(number.0));
-            for action in store.verdicts(rest) {
+            let actions = match store.answers(rest) {
+                Ok(actions) => actions,
+                Err(why) => {
+                    text.push_str(&format!("{} {name}: {why}\n", arch.name()));
+                    continue;
+                }
+            };
+            for action in actions {
                 let when = when(store, rest, arch, name, action);
                 text.push_str(&format!("{} {name}{when}: {action}\n", arch.name()));
             }
@@ -148,10 +166,11 @@ fn text(store: &mut Store, diagram: Diagram, tokens: &BTreeSet<u32>) -> String {
 
 fn when(store: &mut Store, rest: Diagram, arch: Arch, name: &str, action: Action) -> String {
     match store.cases(rest, arch, |other| other == action) {
-        Some(cases) => {
+        Ok(Some(cases)) => {
             condition(&cases, arch, name, true).map_or(String::new(), |when| format!(" when {when}"))
         }
-        None => " for some arguments".to_owned(),
+        Ok(None) => " for some arguments".to_owned(),
+        Err(why) => format!(" for some arguments, {why}"),
     }
 }
 

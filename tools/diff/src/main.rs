@@ -9,6 +9,7 @@ use plim_tools_common::args::Output;
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::seccomp_side::Meaning;
+use plim_tools_common::timeout::TimeoutArgs;
 use plim_tools_common::{diff_table, seccomp_diff};
 
 mod judge;
@@ -46,6 +47,8 @@ struct Args {
     facts: plim_tools_common::facts::FactArgs,
     #[command(flatten)]
     output: Output<Format>,
+    #[command(flatten)]
+    timeout: TimeoutArgs,
     #[command(flatten)]
     confine: ConfineArgs,
 }
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<u8> {
+    args.timeout.start()?;
     anyhow::ensure!(args.a != "-" || args.b != "-", "both targets are -, but stdin can be read once");
     let asked: Option<AreaSet> = (!args.only.is_empty()).then(|| args.only.iter().copied().collect());
     let areas = asked.clone().unwrap_or_else(AreaSet::all);

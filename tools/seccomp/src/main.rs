@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use plim_tools_common::timeout::TimeoutArgs;
 
 mod back;
 mod pair;
@@ -24,6 +25,8 @@ const NAME: &str = "plim-seccomp";
 struct Args {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    timeout: TimeoutArgs,
 }
 
 const AFTER_HELP: &str = "Exit status: 0 clean, the same, or the claim holds; 1 differences, findings, or a claim that does \
@@ -49,7 +52,14 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    plim_tools_common::run_main(NAME, |args: Args| match args.verb {
+    plim_tools_common::run_main(NAME, |args: Args| {
+        args.timeout.start()?;
+        run(args.verb)
+    })
+}
+
+fn run(verb: Verb) -> anyhow::Result<u8> {
+    match verb {
         Verb::Explain(args) => verbs::explain::run(&args),
         Verb::Show(args) => verbs::show::run(&args),
         Verb::Subset(args) => verbs::claim::subset(&args),
@@ -65,7 +75,7 @@ fn main() -> ExitCode {
         Verb::Verify(args) => verbs::verify::run(&args),
         Verb::Dump(args) => verbs::dump::run(&args),
         Verb::Table(args) => verbs::table::run(&args),
-    })
+    }
 }
 
 /// Writes notes to stderr, each behind the tool's name.

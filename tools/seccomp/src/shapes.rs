@@ -161,6 +161,9 @@ pub(crate) struct Show {
     arches: Vec<ShowArch>,
     /// What calls of every other architecture get.
     elsewhere: Vec<ShowCase>,
+    /// Where that is undecided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere_undecided: Option<ShowUndecided>,
 }
 
 /// One architecture.
@@ -181,8 +184,11 @@ struct ShowCall {
     syscall: &'static str,
     /// Its number.
     nr: u32,
-    /// One case for an unconditional call, else one for each answer.
+    /// One case for an unconditional call, else one for each answer; none where it is undecided.
     cases: Vec<ShowCase>,
+    /// Where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undecided: Option<ShowUndecided>,
 }
 
 /// Numbers without a name that are treated alike.
@@ -194,6 +200,18 @@ struct ShowUnnamed {
     last: u32,
     /// As for a call with a name.
     cases: Vec<ShowCase>,
+    /// As for a call with a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undecided: Option<ShowUndecided>,
+}
+
+/// What is known of an answer that is undecided.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ShowUndecided {
+    /// Why it is.
+    why: String,
+    /// The kinds of answers that occur, the strongest first.
+    actions: Vec<&'static str>,
 }
 
 /// One answer, and when it is given.
@@ -213,6 +231,7 @@ impl Show {
             target: target.to_owned(),
             arches: all.arches.iter().map(show_arch).collect(),
             elsewhere: show_cases(&all.elsewhere),
+            elsewhere_undecided: show_undecided(&all.elsewhere),
         }
     }
 }
@@ -222,11 +241,13 @@ fn show_arch(arch: &ArchCalls) -> ShowArch {
         syscall: call.name,
         nr: call.number.0,
         cases: show_cases(&call.answer),
+        undecided: show_undecided(&call.answer),
     });
     let unnamed = arch.unnamed.iter().map(|unnamed| ShowUnnamed {
         first: unnamed.first,
         last: unnamed.last,
         cases: show_cases(&unnamed.answer),
+        undecided: show_undecided(&unnamed.answer),
     });
     ShowArch { arch: arch.arch.scmp_name(), calls: calls.collect(), unnamed: unnamed.collect() }
 }
@@ -237,6 +258,14 @@ fn show_cases(answer: &CallAnswer) -> Vec<ShowCase> {
         answer: ActionJson(case.action),
     };
     answer.cases.iter().map(case).collect()
+}
+
+fn show_undecided(answer: &CallAnswer) -> Option<ShowUndecided> {
+    let rest = answer.undecided.as_ref()?;
+    Some(ShowUndecided {
+        why: rest.why.clone(),
+        actions: rest.kinds.iter().map(|kind| kind.name()).collect(),
+    })
 }
 
 /// `convert --format json`.

@@ -73,3 +73,21 @@ fn what_needs_no_diagram_is_answered_all_the_same() {
         );
     }
 }
+
+/// The time of a command is the last bound: `--timeout 1` ends one that waits for input that never comes.
+#[test]
+fn a_command_that_does_not_end_is_undecided() {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_plim-seccomp"))
+        .args(["--timeout", "1", "show", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    // Open until it has ended.
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output().expect("ended");
+    drop(stdin);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), &b""[..]));
+}

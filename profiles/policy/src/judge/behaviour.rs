@@ -20,36 +20,46 @@ use crate::rules::{Call, Relation};
 
 /// One class of calls of which more is permitted than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Growth(pub ExactChange);
+pub struct Growth {
+    change: ExactChange,
+    /// Why this one stands for all: there may be others, which cannot be listed.
+    alone: Option<String>,
+}
 
 impl Growth {
     /// The architecture's name, or what stands for all that are not named.
     pub fn arch(&self) -> &'static str {
-        self.0.arch.map_or("other architectures", Arch::name)
+        self.change.arch.map_or("other architectures", Arch::name)
     }
 
     /// `x86_64 socket when family == AF_ALG: SCMP_ACT_ALLOW`, with the call that shows it.
     pub fn text(&self) -> String {
-        let when = self.0.when.as_ref().map_or_else(String::new, |when| format!(" when {when}"));
-        format!("{} {}{when}: {}{}", self.arch(), self.0.syscall, words(self.0.after), self.witness())
+        let when = self.change.when.as_ref().map_or_else(String::new, |when| format!(" when {when}"));
+        format!(
+            "{} {}{when}: {}{}",
+            self.arch(),
+            self.change.syscall,
+            words(self.change.after),
+            self.witness()
+        )
     }
 
     /// The same with the answer before.
     pub fn grown(&self) -> String {
-        format!("{}, was {}", self.text(), words(self.0.before))
+        format!("{}, was {}", self.text(), words(self.change.before))
     }
 
     fn witness(&self) -> String {
-        if self.0.when.is_none() {
+        if self.change.when.is_none() {
             return String::new();
         }
         let argument =
             |argument: &u64| if *argument < 10 { argument.to_string() } else { format!("{argument:#x}") };
-        let mut arguments: Vec<String> = self.0.witness.args.iter().map(argument).collect();
+        let mut arguments: Vec<String> = self.change.witness.args.iter().map(argument).collect();
         while arguments.len() > 1 && arguments.last().is_some_and(|last| last == "0") {
             arguments.pop();
         }
-        format!(" (for example {}({}))", self.0.syscall, arguments.join(", "))
+        format!(" (for example {}({}))", self.change.syscall, arguments.join(", "))
     }
 }
 
@@ -78,9 +88,15 @@ pub fn growth(before: &[Program], after: &[Program]) -> Result<Vec<Growth>, Stri
 
 /// The same of two diagrams.
 pub(super) fn grown(store: &mut Store, before: Diagram, after: Diagram) -> Result<Vec<Growth>, Undecided> {
-    let changes = exact::diff(store, before, after, true)?;
+    // Whether there is any is decided for filters whose answers are too many for a list.
+    let Some(example) = exact::more(store, before, after)? else { return Ok(Vec::new()) };
     let more = |change: &ExactChange| !Permits::of(change.after).at_most(Permits::of(change.before));
-    Ok(changes.into_iter().filter(more).map(Growth).collect())
+    Ok(match exact::diff(store, before, after, true) {
+        Ok(changes) => {
+            changes.into_iter().filter(more).map(|change| Growth { change, alone: None }).collect()
+        }
+        Err(why) => vec![Growth { change: example, alone: Some(why.to_string()) }],
+    })
 }
 
 /// A stack of filters, oldest first.
@@ -252,7 +268,10 @@ pub(super) fn told(growth: &[Growth], how: &str) -> Vec<String> {
     if growth.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![format!("permits {how}: {} calls", growth.len())];
+    let mut lines = vec![match &growth[0].alone {
+        None => format!("permits {how}: {} calls", growth.len()),
+        Some(why) => format!("permits {how}: one call at least ({why})"),
+    }];
     lines.extend(growth.iter().take(SHOWN).map(Growth::text));
     if growth.len() > SHOWN {
         lines.push(format!("and {} more", growth.len() - SHOWN));

@@ -172,7 +172,7 @@ impl Findings {
                     continue;
                 }
                 let rest = store.at(diagram, arch.audit_token(), Some(nr.0));
-                let list = found.rules_of(store, rest, arch, nr);
+                let list = found.rules_of(store, rest, arch, nr)?;
                 if !list.is_empty() {
                     rules.insert(nr, list);
                 }
@@ -183,14 +183,21 @@ impl Findings {
     }
 
     /// The rules of one number; none when it gets the default action.
-    fn rules_of(&mut self, store: &mut Store, rest: Diagram, arch: Arch, nr: SyscallNr) -> Vec<Rule> {
+    fn rules_of(
+        &mut self,
+        store: &mut Store,
+        rest: Diagram,
+        arch: Arch,
+        nr: SyscallNr,
+    ) -> Result<Vec<Rule>, Undecided> {
         let width = if arch.has_narrow_arguments() { 32 } else { 64 };
         let from: Arc<str> = "".into();
         let mut rules = Vec::new();
-        let verdicts = store.verdicts(rest);
+        let verdicts = store.answers(rest)?;
         let most = verdicts.iter().next_back().copied().unwrap_or(self.default);
         for action in verdicts.iter().copied().filter(|action| *action != self.default) {
-            let lists = store.cases(rest, arch, |answer| answer == action).and_then(|cases| {
+            let cases = store.cases(rest, arch, |answer| answer == action)?;
+            let lists = cases.and_then(|cases| {
                 let lists: Option<Vec<_>> = cases.iter().map(|case| conditions::rules(case, width)).collect();
                 Some(lists?.concat())
             });
@@ -208,11 +215,11 @@ impl Findings {
                     // The stricter answer for all of its calls.
                     let strictest = verdicts.iter().next().copied().unwrap_or(most);
                     let always = Rule { conditions: Vec::new(), action: strictest, from };
-                    return if strictest == self.default { Vec::new() } else { vec![always] };
+                    return Ok(if strictest == self.default { Vec::new() } else { vec![always] });
                 }
             }
         }
-        rules
+        Ok(rules)
     }
 
     fn profile(&self, enosys_above: EnosysAbove) -> serde_json::Value {
@@ -294,18 +301,17 @@ impl Tail {
         let last = base | (X32_SYSCALL_BIT - 1);
         let of_arch = store.at(diagram, arch.audit_token(), None);
         let ranges = store.numbers(of_arch)?;
-        let one = |store: &Store, rest: Diagram| store.verdicts(rest).iter().next().copied();
         // The last range within the architecture's numbers.
         let tail = ranges.iter().rfind(|range| range.first <= last && range.last >= base);
         let (end, highest) = match tail {
-            Some(range) => (one(store, range.rest), range.first.max(base).saturating_sub(1)),
+            Some(range) => (store.strongest(range.rest)?, range.first.max(base).saturating_sub(1)),
             None => (None, base),
         };
         let end = end.unwrap_or(Action::Errno(Errno::ENOSYS));
         let named: BTreeSet<u32> = syscalls::calls(arch).map(|(_, nr)| nr.0).collect();
         let mut counts: BTreeMap<Action, u32> = BTreeMap::new();
         for nr in (base..=highest.max(base)).filter(|nr| !named.contains(nr)).take(4096) {
-            if let Some(action) = one(store, store.at(diagram, arch.audit_token(), Some(nr))) {
+            if let Some(action) = store.strongest(store.at(diagram, arch.audit_token(), Some(nr)))? {
                 *counts.entry(action).or_default() += 1;
             }
         }

@@ -1,6 +1,9 @@
 //! The nodes: hash-consed, so that within one arena equal handles are equal functions and the other way round.
 
+use std::cell::{Cell, RefCell};
+
 use super::hash::{FastMap, mix};
+use super::interrupt;
 use crate::action::Action;
 
 /// What a function gives.
@@ -36,6 +39,8 @@ pub(super) struct Node {
 pub(super) enum Exceeded {
     Nodes(usize),
     Steps(u64),
+    Answers(usize),
+    Time,
 }
 
 impl std::fmt::Display for Exceeded {
@@ -45,12 +50,22 @@ impl std::fmt::Display for Exceeded {
             Exceeded::Steps(limit) => {
                 write!(f, "building the decision diagram takes more than {limit} steps")
             }
+            Exceeded::Answers(limit) => write!(f, "there are more than {limit} different answers"),
+            Exceeded::Time => f.write_str("the time of the command is up"),
         }
     }
 }
 
 /// Steps of one operation for each node of the budget: what bounds its time as the nodes bound its memory.
 const STEPS_PER_NODE: u64 = 16;
+/// Steps of all operations together, and of all that is read off diagrams, for each node of the budget.
+const ALL_STEPS_PER_NODE: u64 = 48;
+/// Steps that a store has however small its budget of nodes is.
+const FEWEST_STEPS: u64 = 1 << 14;
+/// Steps between two looks at [`interrupt`].
+const STEPS_PER_LOOK: u64 = 1 << 12;
+/// Most leaves: every number of an error and all data of a tracer fit in, the pairs of two such filters do not.
+const MOST_LEAVES: usize = 1 << 17;
 const SMALLEST_TABLE: usize = 1 << 13;
 const LARGEST_CACHE: usize = 1 << 19;
 const NOTHING: u32 = u32::MAX;
@@ -64,7 +79,16 @@ pub(super) struct Arena {
     /// Results of [`Arena::ite`], overwritten at will: condition, then, else, result.
     cache: Vec<[u32; 4]>,
     budget: usize,
-    steps: u64,
+    /// Steps since the store was made. Readers count theirs too, and the next operation that can fail does.
+    steps: Cell<u64>,
+    /// Where the operation that runs has used up its share.
+    end: u64,
+    /// Where the whole store has.
+    end_of_all: u64,
+    /// When to look at the limits next.
+    look: Cell<u64>,
+    /// What [`Arena::kinds`] found, by node; 0 where it has not looked.
+    kinds: RefCell<Vec<u8>>,
 }
 
 impl Arena {
@@ -77,15 +101,22 @@ impl Arena {
             leaves,
             cache: vec![[NOTHING; 4]; SMALLEST_TABLE],
             budget: budget.min(LEAF as usize - 1),
-            steps: 0,
+            steps: Cell::new(0),
+            end: u64::MAX,
+            end_of_all: ALL_STEPS_PER_NODE * budget as u64 + FEWEST_STEPS,
+            look: Cell::new(0),
+            kinds: RefCell::default(),
         }
     }
 
     /// One operation, with steps of its own. If it fails, what it made is taken away again, so that the next one finds room.
     pub(super) fn attempt<T, E>(&mut self, run: impl FnOnce(&mut Arena) -> Result<T, E>) -> Result<T, E> {
-        self.steps = 0;
         let (nodes, leaves) = (self.nodes.len(), self.leaves.len());
+        let share = self.steps.get() + self.most_steps();
+        let end = std::mem::replace(&mut self.end, share);
+        self.look.set(0);
         let result = run(self);
+        self.end = end;
         if result.is_err() {
             self.forget(nodes, leaves);
         }
@@ -94,6 +125,8 @@ impl Arena {
 
     /// Takes away the newest nodes and leaves, all but so many.
     fn forget(&mut self, nodes: usize, leaves: usize) {
+        self.spend(self.nodes.len() - nodes + self.cache.len() / 8);
+        self.kinds.get_mut().truncate(nodes);
         for leaf in self.leaves.drain(leaves..) {
             self.leaf_ids.remove(&leaf);
         }
@@ -131,12 +164,45 @@ impl Arena {
     }
 
     fn most_steps(&self) -> u64 {
-        STEPS_PER_NODE * self.budget as u64 + 4096
+        STEPS_PER_NODE * self.budget as u64 + FEWEST_STEPS / 4
     }
 
-    pub(super) fn step(&mut self) -> Result<(), Exceeded> {
-        self.steps += 1;
-        if self.steps > self.most_steps() { Err(Exceeded::Steps(self.most_steps())) } else { Ok(()) }
+    pub(super) fn step(&self) -> Result<(), Exceeded> {
+        let steps = self.steps.get() + 1;
+        self.steps.set(steps);
+        if steps < self.look.get() { Ok(()) } else { self.look() }
+    }
+
+    /// Counts steps of what cannot fail.
+    pub(super) fn spend(&self, steps: usize) {
+        self.steps.set(self.steps.get() + steps as u64);
+    }
+
+    /// How many steps there were, and how many there may be.
+    pub(super) fn steps(&self) -> (u64, u64) {
+        (self.steps.get(), self.end_of_all)
+    }
+
+    #[cold]
+    fn look(&self) -> Result<(), Exceeded> {
+        self.left()?;
+        let steps = self.steps.get();
+        if steps > self.end {
+            return Err(Exceeded::Steps(self.most_steps()));
+        }
+        self.look.set((steps + STEPS_PER_LOOK).min(self.end).min(self.end_of_all));
+        Ok(())
+    }
+
+    /// Fails when nothing more can be worked out in this store.
+    pub(super) fn left(&self) -> Result<(), Exceeded> {
+        if interrupt::requested() {
+            Err(Exceeded::Time)
+        } else if self.steps.get() > self.end_of_all {
+            Err(Exceeded::Steps(self.end_of_all))
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -147,11 +213,17 @@ impl Arena {
         if let Some(id) = self.leaf_ids.get(&leaf) {
             return *id;
         }
-        // There are at most 2³² values, and they come from constants of programs or from nodes within the budget.
+        // There are at most 2³² values, and they come from constants of programs or are counted ([`Arena::computed`]).
         let id = LEAF | u32::try_from(self.leaves.len()).unwrap_or(u32::MAX);
         self.leaves.push(leaf);
         self.leaf_ids.insert(leaf, id);
         id
+    }
+
+    /// The same for values that are computed, of which a few instructions make many.
+    pub(super) fn computed(&mut self, leaf: Leaf) -> Result<Id, Exceeded> {
+        let id = self.leaf(leaf);
+        if self.leaves.len() > MOST_LEAVES { Err(Exceeded::Answers(MOST_LEAVES)) } else { Ok(id) }
     }
 
     /// Whether a program's value was met that is none of the kernel's actions.
@@ -188,6 +260,7 @@ impl Arena {
         if zero == one {
             return Ok(zero);
         }
+        self.step()?;
         let node = Node { level, zero, one };
         let mask = self.table.len() - 1;
         let mut slot = slot(level, zero, one) & mask;
@@ -284,7 +357,7 @@ impl Arena {
         known: &mut FastMap<Id, Id>,
     ) -> Result<Id, Exceeded> {
         if let Some(value) = self.as_leaf(id) {
-            return Ok(self.leaf(leaf(value)));
+            return self.computed(leaf(value));
         }
         if let Some(result) = known.get(&id) {
             return Ok(*result);
@@ -328,12 +401,16 @@ impl Arena {
             return Ok(FALSE);
         }
         if let (Some(x), Some(y)) = (self.as_leaf(a), self.as_leaf(b)) {
-            return Ok(self.leaf(join(x, y)));
+            return self.computed(join(x, y));
         }
         if let Some(result) = known.get(&(a, b)) {
             return Ok(*result);
         }
         self.step()?;
+        // What is remembered takes memory as nodes do.
+        if known.len() >= self.budget {
+            return Err(Exceeded::Nodes(self.budget));
+        }
         let level = self.level(a).min(self.level(b));
         let (x, y) = (self.branches(a, level), self.branches(b, level));
         let zero = self.join_with((x.0, y.0), join, known, unequal)?;
@@ -343,12 +420,35 @@ impl Arena {
         Ok(result)
     }
 
+    /// Which kinds of answers can be reached, as bits (see [`Action::kind`]). Each node is looked at once in the life of the store.
+    pub(super) fn kinds(&self, id: Id) -> u8 {
+        let Some(node) = self.as_node(id) else {
+            return match self.as_leaf(id) {
+                Some(Leaf::Ret(ret)) => 1u8 << Action::from_ret(ret).kind(),
+                Some(Leaf::Truth(_) | Leaf::Pair(..)) | None => 0,
+            };
+        };
+        let known = self.kinds.borrow().get(id as usize).copied().unwrap_or(0);
+        if known != 0 {
+            return known;
+        }
+        self.spend(1);
+        let found = self.kinds(node.zero) | self.kinds(node.one);
+        let mut kinds = self.kinds.borrow_mut();
+        if kinds.len() <= id as usize {
+            kinds.resize(self.nodes.len(), 0);
+        }
+        kinds[id as usize] = found;
+        found
+    }
+
     /// Every node and leaf that can be reached, each once, in no order that matters.
     pub(super) fn reachable(&self, root: Id) -> Vec<Id> {
         let mut seen: FastMap<Id, ()> = FastMap::default();
         let (mut found, mut left) = (Vec::new(), vec![root]);
         while let Some(id) = left.pop() {
             if seen.insert(id, ()).is_none() {
+                self.spend(1);
                 found.push(id);
                 if let Some(node) = self.as_node(id) {
                     left.extend([node.one, node.zero]);

@@ -4,7 +4,7 @@ use super::arena::{Arena, Exceeded, FALSE, Id, Leaf, TRUE};
 use super::hash::FastMap;
 use super::values::{self, Test};
 use super::word::{self, ARGUMENT_LEVELS, LANES};
-use super::{Diagram, Store};
+use super::{Diagram, Store, Undecided};
 use crate::action::Action;
 use crate::arch::Arch;
 
@@ -42,28 +42,42 @@ impl Store {
     /// what is left for one architecture and number ([`Store::at`]). Where arguments are 32 bits wide, the tests take the low halves.
     ///
     /// `None` where no short list of comparisons says it: an argument compared with another, or a computation.
-    pub fn cases(&mut self, rest: Diagram, arch: Arch, wanted: impl Fn(Action) -> bool) -> Option<Vec<Case>> {
+    ///
+    /// # Errors
+    /// [`Undecided`] when the budget of the store is used up.
+    pub fn cases(
+        &mut self,
+        rest: Diagram,
+        arch: Arch,
+        wanted: impl Fn(Action) -> bool,
+    ) -> Result<Option<Vec<Case>>, Undecided> {
         let mut truth = |leaf: Leaf| match leaf {
             Leaf::Ret(ret) => Leaf::Truth(wanted(Action::from_ret(ret))),
             Leaf::Truth(_) | Leaf::Pair(..) => leaf,
         };
-        let condition = self.arena.attempt(|arena| arena.map(rest.0, &mut truth)).ok()?;
-        of_condition(&mut self.arena, condition, arch)
+        match self.arena.attempt(|arena| arena.map(rest.0, &mut truth)) {
+            Ok(condition) => Ok(of_condition(&mut self.arena, condition, arch)?),
+            Err(_) => Ok(self.arena.left().map(|()| None)?),
+        }
     }
 }
 
 /// A case while it is looked for: for each lane, by place, a condition on its levels.
 type Rough = Vec<(u32, Id)>;
 
-/// The cases of a condition that looks at arguments alone.
-pub(super) fn of_condition(arena: &mut Arena, condition: Id, arch: Arch) -> Option<Vec<Case>> {
+/// The cases of a condition that looks at arguments alone. Fails only when the store can do nothing more.
+pub(super) fn of_condition(
+    arena: &mut Arena,
+    condition: Id,
+    arch: Arch,
+) -> Result<Option<Vec<Case>>, Exceeded> {
     match condition {
-        FALSE => return Some(Vec::new()),
-        TRUE => return Some(vec![Case::default()]),
+        FALSE => return Ok(Some(Vec::new())),
+        TRUE => return Ok(Some(vec![Case::default()])),
         _ => {}
     }
     if arena.level(condition) < ARGUMENT_LEVELS {
-        return None;
+        return Ok(None);
     }
     let lanes = lanes(arena, condition);
     let orders = orders(&lanes);
@@ -76,10 +90,13 @@ pub(super) fn of_condition(arena: &mut Arena, condition: Id, arch: Arch) -> Opti
     let mut best: Option<Vec<Case>> = None;
     for order in orders {
         // What is too much in one order compares arguments with each other, and is too much in any.
-        let found = arena.attempt_small(MOST_NODES, |arena| in_order(arena, condition, arch, &order)).ok()?;
+        let Ok(found) = arena.attempt_small(MOST_NODES, |arena| in_order(arena, condition, arch, &order))
+        else {
+            return arena.left().map(|()| None);
+        };
         best = found.into_iter().chain(best).min_by_key(|cases| length(cases));
     }
-    best
+    Ok(best)
 }
 
 /// The lanes that a condition looks at.
@@ -215,6 +232,7 @@ fn ends(arena: &Arena, root: Id, end: u32) -> Vec<Id> {
         if seen.insert(id, ()).is_some() {
             continue;
         }
+        arena.spend(1);
         match arena.as_node(id).filter(|node| node.level < end) {
             Some(node) => left.extend([node.one, node.zero]),
             None => found.push(id),

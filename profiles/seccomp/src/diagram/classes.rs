@@ -76,6 +76,7 @@ impl Store {
 }
 
 fn walk(arena: &Arena, id: Id, level: u32, first: u32, ranges: &mut Vec<Range>) -> Result<(), Undecided> {
+    arena.step()?;
     let wide = 1u64 << (word::NR_LEVELS.end - level);
     if arena.level(id) >= word::NR_LEVELS.end {
         // Below 2³², since `first` is a multiple of `wide`.
@@ -102,6 +103,7 @@ pub(super) fn classes(arena: &Arena, root: Id, levels: std::ops::Range<u32>) -> 
     // Level by level: how many values lead to a node, and the lowest.
     let mut by_level: BTreeMap<u32, FastMap<Id, (u64, u32)>> = BTreeMap::new();
     let put = |by_level: &mut BTreeMap<u32, FastMap<Id, (u64, u32)>>, id: Id, count: u64, first: u32| {
+        arena.spend(1);
         let level = arena.level(id).min(levels.end);
         let entry = by_level.entry(level).or_default().entry(id).or_insert((0, u32::MAX));
         *entry = (entry.0 + count, entry.1.min(first));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::arena::{FALSE, Id, Leaf, TRUE};
+use super::answers::MOST_ANSWERS;
+use super::arena::{Exceeded, FALSE, Id, Leaf, TRUE};
 use super::cases::{self, Case};
 use super::classes::{Class, classes};
 use super::{Diagram, Store, Undecided, rules, witness, word};
@@ -31,10 +32,33 @@ impl Store {
         Ok(Difference(self.arena.attempt(|arena| arena.join_unequal(a.0, b.0, &mut pair))?))
     }
 
+    /// A call to which `a` and `b` give answers that are not `fine` together. However many different answers there are, this asks
+    /// for one.
+    pub(crate) fn counterexample(
+        &mut self,
+        a: Diagram,
+        b: Diagram,
+        fine: impl Fn(Action, Action) -> bool,
+    ) -> Result<Option<SeccompData>, Undecided> {
+        let mut differ = |x: Leaf, y: Leaf| match (x, y) {
+            (Leaf::Ret(x), Leaf::Ret(y)) => {
+                Leaf::Truth(x != y && !fine(Action::from_ret(x), Action::from_ret(y)))
+            }
+            _ => Leaf::Truth(false),
+        };
+        let differs = self.arena.attempt(|arena| arena.join_unequal(a.0, b.0, &mut differ))?;
+        Ok(witness::find(&self.arena, differs, &|leaf| leaf == Leaf::Truth(true)))
+    }
+
     /// The pairs of answers that occur, in the order of the actions.
-    pub(crate) fn pairs(&self, difference: Difference) -> BTreeSet<(Action, Action)> {
+    ///
+    /// # Errors
+    /// [`Undecided`] for more than can be listed, and when the budget of the store is used up.
+    pub(crate) fn pairs(&self, difference: Difference) -> Result<BTreeSet<(Action, Action)>, Undecided> {
+        self.arena.left()?;
         let leaves = self.arena.reachable(difference.0).into_iter().filter_map(|id| self.arena.as_leaf(id));
-        leaves.filter_map(as_pair).collect()
+        let pairs: BTreeSet<_> = leaves.filter_map(as_pair).collect();
+        if pairs.len() > MOST_ANSWERS { Err(Exceeded::Answers(MOST_ANSWERS).into()) } else { Ok(pairs) }
     }
 
     /// What is left for one token, and one number if it is given.
@@ -74,10 +98,13 @@ impl Store {
         if arch.audit_token() != Arch::X86_64.audit_token() {
             return Ok(left);
         }
-        let is_x32 =
-            self.arena.node(word::NR_LEVELS.end - 1 - X32_SYSCALL_BIT.trailing_zeros(), FALSE, TRUE)?;
         let (one, zero) = if arch == Arch::X32 { (left.0, FALSE) } else { (FALSE, left.0) };
-        Ok(Difference(self.arena.ite(is_x32, one, zero)?))
+        let own = self.arena.attempt(|arena| {
+            let is_x32 =
+                arena.node(word::NR_LEVELS.end - 1 - X32_SYSCALL_BIT.trailing_zeros(), FALSE, TRUE)?;
+            arena.ite(is_x32, one, zero)
+        });
+        Ok(Difference(own?))
     }
 
     fn without(
@@ -93,8 +120,11 @@ impl Store {
                 rules::put(&mut starts, next, TRUE);
             }
         }
-        let others = rules::by_starts(&mut self.arena, levels, &starts)?;
-        Ok(Difference(self.arena.ite(others, difference.0, FALSE)?))
+        let without = self.arena.attempt(|arena| {
+            let others = rules::by_starts(arena, levels, &starts)?;
+            arena.ite(others, difference.0, FALSE)
+        });
+        Ok(Difference(without?))
     }
 
     /// The numbers of one token as classes that differ alike, those that do not differ left out.
@@ -141,10 +171,12 @@ impl Store {
         rest: Difference,
         arch: Arch,
         pair: (Action, Action),
-    ) -> Option<Vec<Case>> {
+    ) -> Result<Option<Vec<Case>>, Undecided> {
         let mut truth = |leaf: Leaf| Leaf::Truth(as_pair(leaf) == Some(pair));
-        let condition = self.arena.attempt(|arena| arena.map(rest.0, &mut truth)).ok()?;
-        cases::of_condition(&mut self.arena, condition, arch)
+        match self.arena.attempt(|arena| arena.map(rest.0, &mut truth)) {
+            Ok(condition) => Ok(cases::of_condition(&mut self.arena, condition, arch)?),
+            Err(_) => Ok(self.arena.left().map(|()| None)?),
+        }
     }
 }
 

@@ -6,15 +6,19 @@
 //! differences, unions and conditions are read off. Diagrams come from programs ([`Store::of_program`]: the program is run once for all
 //! calls), from stacks of programs, or straight from resolved rules.
 //!
-//! Sizes are bounded by a budget of nodes. Beyond it (products of arguments, for example) the answer is [`Undecided`], which names the
-//! instruction; it is never a guess.
+//! A few instructions make diagrams of any size (products of arguments) with any number of answers (an argument that is returned). So a
+//! store has budgets of nodes, of different answers and of steps: of one operation, and of all operations and readings in its life.
+//! Beyond them, and once the time of the command is up ([`interrupt`]), the answer is [`Undecided`], which names the instruction where
+//! there is one; it is never a guess. Steps are counted, not timed, so that the same question has the same answer on every machine.
 
+mod answers;
 mod arena;
 mod cases;
 mod classes;
 mod differ;
 mod hash;
 mod installed;
+mod interrupt;
 mod restrict;
 mod rules;
 mod shape;
@@ -24,18 +28,18 @@ mod values;
 mod witness;
 mod word;
 
-use std::collections::BTreeSet;
-
 use crate::action::Action;
 use crate::bpf::Program;
 use crate::installed::{Installed, Meaning};
 use crate::interpret::SeccompData;
 use crate::resolve::Resolved;
+pub use answers::MOST_ANSWERS;
 use arena::{Arena, Exceeded, Id, Leaf};
 pub use cases::{Case, Term};
 pub use classes::{Class, Range};
 pub(crate) use differ::Difference;
 pub(crate) use hash::FastMap;
+pub use interrupt::interrupt;
 pub(crate) use shape::Shape;
 pub use text::condition;
 pub use values::Test;
@@ -91,7 +95,8 @@ impl Store {
         Store::with_budget(DEFAULT_BUDGET)
     }
 
-    /// A store of at most `nodes` nodes (about 40 bytes each, tables included). The time of one operation is bounded with them.
+    /// A store of at most `nodes` nodes (about 40 bytes each, tables included). The steps of one operation and of all together are
+    /// bounded with them.
     pub fn with_budget(nodes: usize) -> Store {
         Store { arena: Arena::new(nodes) }
     }
@@ -175,13 +180,6 @@ impl Store {
             Some(Leaf::Ret(ret)) => Action::from_ret(ret),
             Some(Leaf::Truth(_) | Leaf::Pair(..)) | None => Action::KillProcess,
         }
-    }
-
-    /// The answers that some call gets.
-    pub fn verdicts(&self, diagram: Diagram) -> BTreeSet<Action> {
-        let leaves =
-            self.arena.reachable(diagram.0).into_iter().filter(|id| self.arena.as_leaf(*id).is_some());
-        leaves.map(|id| self.action(id)).collect()
     }
 
     /// What is left of `diagram` for calls with this token, and this number if one is given.

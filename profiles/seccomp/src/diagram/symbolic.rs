@@ -70,6 +70,7 @@ pub(super) fn returns(arena: &mut Arena, program: &Program) -> Result<Id, Undeci
     let mut steps: Vec<Option<Step>> = Vec::new();
     for (index, insn) in instructions.iter().enumerate() {
         for place in run.by_instruction[index].clone() {
+            run.arena.step().map_err(|why| at(why, index))?;
             let state = run.places[place].1;
             let step = run.execute(*insn, index, state, &live).map_err(|why| at(why, index))?;
             steps.resize_with(run.places.len(), || None);
@@ -110,11 +111,17 @@ fn at(why: Exceeded, index: usize) -> Undecided {
     Undecided { why: why.to_string(), instruction: Some(index) }
 }
 
-/// What the kernel takes a returned value for, with what it ignores taken away. An unknown action keeps its value: it kills, but in a
-/// stack it has the precedence of the value.
+/// What the kernel takes a returned value for, with what it ignores taken away. An unknown action kills, but in a stack it has the
+/// precedence of its value: it becomes the least value of those that have the same known actions above and below them.
 pub(super) fn canonical(ret: u32) -> u32 {
+    const KNOWN: [u32; 7] = [0, 0x0003_0000, 0x0005_0000, 0x7fc0_0000, 0x7ff0_0000, 0x7ffc_0000, 0x7fff_0000];
     match Action::from_ret(ret) {
-        Action::KillProcess => ret & 0xffff_0000,
+        // The precedence is that of a signed number, so that all negative values are as strong as KILL_PROCESS itself.
+        Action::KillProcess if ret.cast_signed() < 0 => Action::KillProcess.to_ret(),
+        Action::KillProcess => {
+            let stronger = KNOWN.partition_point(|known| *known < ret);
+            KNOWN[stronger - 1] + 0x0001_0000
+        }
         known => known.to_ret(),
     }
 }
@@ -368,7 +375,7 @@ fn high_half_is(arena: &mut Arena, bits: &Bits, action: u32) -> Result<Id, Excee
 /// `known` with the lowest `left` bits of the word put in.
 fn values(arena: &mut Arena, bits: &Bits, left: usize, known: u32) -> Result<Id, Exceeded> {
     if left == 0 {
-        return Ok(arena.leaf(Leaf::Ret(canonical(known))));
+        return arena.computed(Leaf::Ret(canonical(known)));
     }
     arena.step()?;
     let bit = bits[left - 1];
@@ -388,4 +395,30 @@ fn values_of_actions(arena: &mut Arena, bits: &Bits, left: usize, known: u32) ->
     let one =
         if bit == FALSE { FALSE } else { values_of_actions(arena, bits, left - 1, known | 1 << (left - 1))? };
     arena.ite(bit, one, zero)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+    use crate::action::Action;
+
+    /// The kernel compares the high halves as signed numbers and takes the smaller.
+    #[test]
+    fn a_canonical_value_kills_as_its_own_and_is_as_strong() {
+        let rank = |ret: u32| (ret & 0xffff_0000).cast_signed();
+        let known: Vec<u32> = Action::KINDS.into_iter().map(Action::to_ret).collect();
+        let mut different = std::collections::BTreeSet::new();
+        for ret in (0..=0xffffu32).map(|high| high << 16 | 7) {
+            let canonical = canonical(ret);
+            assert_eq!(Action::from_ret(canonical), Action::from_ret(ret), "{ret:#x}");
+            for other in known.iter().filter(|known| rank(**known) != rank(ret)) {
+                let kills = Action::from_ret(*other) == Action::KillProcess;
+                let same = (rank(canonical) < rank(*other)) == (rank(ret) < rank(*other));
+                assert!(same || kills && ret.cast_signed() < 0, "{ret:#x} {canonical:#x} against {other:#x}");
+            }
+            different.insert(canonical);
+        }
+        // Eight actions, and one unknown value for each of the gaps between them.
+        assert!(different.len() <= 14, "{different:x?}");
+    }
 }

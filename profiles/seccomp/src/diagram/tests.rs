@@ -2,6 +2,8 @@
 
 use plim_model::{Capability, CapabilitySet};
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::arch::Arch;
 use crate::bpf::{Insn, code::*};

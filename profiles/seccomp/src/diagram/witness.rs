@@ -103,6 +103,7 @@ fn leads_to(arena: &Arena, id: Id, wanted: &dyn Fn(Leaf) -> bool, known: &mut Fa
     if let Some(known) = known.get(&id) {
         return *known;
     }
+    arena.spend(1);
     let leads = leads_to(arena, node.zero, wanted, known) || leads_to(arena, node.one, wanted, known);
     known.insert(id, leads);
     leads

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::order;
+use super::{Witness, order};
 use crate::action::Action;
 use crate::arch::Arch;
 use crate::diagram::{Case, Diagram, Difference, Store, Undecided, condition};
 use crate::interpret::SeccompData;
-use crate::syscalls;
+use crate::syscalls::{self, SyscallNr};
 use plim_model::diff::Effect;
 
 /// The name under which numbers without a name are reported.
@@ -41,6 +41,12 @@ impl ExactChange {
     /// Whether the second filter permits more, by [`super::Permits`].
     pub fn effect(&self) -> Effect {
         order::effect(self.before, self.after)
+    }
+
+    /// The same with the filters exchanged.
+    #[must_use]
+    pub fn turned(self) -> ExactChange {
+        ExactChange { before: self.after, after: self.before, ..self }
     }
 }
 
@@ -83,11 +89,28 @@ pub fn diff(store: &mut Store, a: Diagram, b: Diagram, names: bool) -> Result<Ve
     let foreign = tokens.iter().filter(|token| Arch::from_audit_token(**token, 0).is_none());
     for token in foreign {
         let only = rows.store.difference_only(difference, *token)?;
-        rows.of_others(only, false);
+        rows.of_others(only, false)?;
     }
     let left = rows.store.difference_elsewhere(difference, &tokens)?;
-    rows.of_others(left, true);
+    rows.of_others(left, true)?;
     Ok(rows.found)
+}
+
+/// The counterexample of a claim as a row: what is known where [`diff`] cannot list all of them.
+pub(super) fn example(witness: &Witness) -> ExactChange {
+    let call = witness.call;
+    let arch = Arch::from_audit_token(call.arch, call.nr);
+    let name = arch.and_then(|arch| syscalls::name(arch, SyscallNr(call.nr)));
+    ExactChange {
+        arch,
+        syscall: name.unwrap_or(UNNAMED).to_owned(),
+        number: call.nr,
+        when: Some(for_example(&call)),
+        cases: None,
+        before: witness.a,
+        after: witness.b,
+        witness: call,
+    }
 }
 
 /// A pair of answers, with the condition for it and the arguments of a witness.
@@ -115,12 +138,12 @@ impl Rows<'_> {
         }
         for (nr, name) in names {
             let rest = self.store.difference_at(difference, token, Some(nr));
-            self.of_number(arch, name, nr, rest);
+            self.of_number(arch, name, nr, rest)?;
         }
         let unnamed = self.store.unnamed_difference(of_token, arch)?;
         let first = self.found.len();
         for (nr, rest) in self.store.difference_classes(unnamed) {
-            self.of_number(arch, UNNAMED, nr, rest);
+            self.of_number(arch, UNNAMED, nr, rest)?;
         }
         // Classes that differ elsewhere may differ alike here.
         let mut told = BTreeSet::new();
@@ -132,11 +155,11 @@ impl Rows<'_> {
         Ok(())
     }
 
-    fn of_number(&mut self, arch: Arch, name: &str, nr: u32, rest: Difference) {
+    fn of_number(&mut self, arch: Arch, name: &str, nr: u32, rest: Difference) -> Result<(), Undecided> {
         if rest == Difference::NONE {
-            return;
+            return Ok(());
         }
-        for ((before, after), cases, example) in self.parts(rest, arch) {
+        for ((before, after), cases, example) in self.parts(rest, arch)? {
             let witness = SeccompData { nr, arch: arch.audit_token(), ..example };
             let when = match &cases {
                 Some(cases) => condition(cases, arch, name, self.names),
@@ -153,28 +176,29 @@ impl Rows<'_> {
                 witness,
             });
         }
+        Ok(())
     }
 
-    fn parts(&mut self, rest: Difference, arch: Arch) -> Vec<Part> {
+    fn parts(&mut self, rest: Difference, arch: Arch) -> Result<Vec<Part>, Undecided> {
         let key = (rest, arch.has_narrow_arguments(), arch.is_big_endian());
         if let Some(known) = self.known.get(&key) {
-            return known.clone();
+            return Ok(known.clone());
         }
         let mut parts: Vec<Part> = Vec::new();
-        for pair in self.store.pairs(rest) {
-            let cases = self.store.difference_cases(rest, arch, pair);
+        for pair in self.store.pairs(rest)? {
+            let cases = self.store.difference_cases(rest, arch, pair)?;
             let example = self.store.witness_at(rest, (arch.audit_token(), 0), pair);
             parts.push((pair, cases, example.unwrap_or_default()));
         }
         // What happens to the plainest call first.
         parts.sort_by_key(|(_, _, example)| example.args);
         self.known.insert(key, parts.clone());
-        parts
+        Ok(parts)
     }
 
     /// One row for each pair of answers of calls whose architecture has no name here; `several`: of more than one token.
-    fn of_others(&mut self, left: Difference, several: bool) {
-        for pair in self.store.pairs(left) {
+    fn of_others(&mut self, left: Difference, several: bool) -> Result<(), Undecided> {
+        for pair in self.store.pairs(left)? {
             let Some(witness) = self.store.difference_witness(left, |before, after| (before, after) == pair)
             else {
                 continue;
@@ -195,6 +219,7 @@ impl Rows<'_> {
                 witness,
             });
         }
+        Ok(())
     }
 }
 

@@ -43,6 +43,18 @@ pub fn subset(store: &mut Store, a: Diagram, b: Diagram) -> Result<Verdict, Unde
     claim(store, a, b, |a, b| Permits::of(a).at_most(Permits::of(b)))
 }
 
+/// A call of which `after` permits more than `before`, as a row; `None` where there is none, which is proven. This needs no list of
+/// answers, so that it is decided for filters for which [`diff`] is not.
+///
+/// # Errors
+/// [`Undecided`] when the budget does not suffice.
+pub fn more(store: &mut Store, before: Diagram, after: Diagram) -> Result<Option<ExactChange>, Undecided> {
+    let fine = |before, after| Permits::of(after).at_most(Permits::of(before));
+    let call = store.counterexample(before, after, fine)?;
+    let witness = |call| Witness { call, a: store.decide(before, &call), b: store.decide(after, &call) };
+    Ok(call.map(witness).map(|witness| changes::example(&witness)))
+}
+
 /// Whether both give the same answer to every call: the same action with the same data.
 ///
 /// # Errors
@@ -61,8 +73,7 @@ fn claim(
     if a == b {
         return Ok(Verdict { holds: true, witness: None });
     }
-    let difference = store.difference(a, b)?;
-    let call = store.difference_witness(difference, |a, b| !fine(a, b));
+    let call = store.counterexample(a, b, fine)?;
     let witness = call.map(|call| Witness { call, a: store.decide(a, &call), b: store.decide(b, &call) });
     Ok(Verdict { holds: witness.is_none(), witness })
 }

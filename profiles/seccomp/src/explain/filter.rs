@@ -1,7 +1,7 @@
 //! What a filter, or a stack of them, gives a call, and by which instructions.
 
 use super::{
-    DecidedBy, Explanation, Outcome, Question, Step, VERSION, advice, example, other_arguments, when,
+    DecidedBy, Explanation, Outcome, Question, Step, VERSION, advice, by_arguments, example, others, when,
 };
 use crate::bpf::Program;
 use crate::diagram::{Store, Undecided};
@@ -19,7 +19,8 @@ pub fn explain_filter(programs: &[Program], question: &Question) -> Result<Expla
     let open = store.at(all, question.arch.audit_token(), Some(question.nr.0));
     let rest = question.known(&mut store, open)?;
     let mut outcomes = Vec::new();
-    for action in store.verdicts(rest) {
+    let changes = by_arguments(&mut store, open, question, |verdict| verdict)?;
+    for action in store.answers(rest)? {
         let Some(call) = example(&store, rest, question, |verdict| verdict == action) else { continue };
         let decided_by = match decider(programs, &call) {
             None => DecidedBy::Nothing,
@@ -27,10 +28,10 @@ pub fn explain_filter(programs: &[Program], question: &Question) -> Result<Expla
         };
         outcomes.push(Outcome {
             action: ActionJson(action),
-            when: when(&mut store, rest, question, |verdict| verdict == action),
+            when: when(&mut store, rest, question, |verdict| verdict == action)?,
             witness: Witness::from(&call),
             decided_by,
-            changes: other_arguments(&mut store, open, question, action, |verdict| verdict),
+            changes: others(&changes, action).collect(),
             errno_advice: advice(question.arch, &call, action),
         });
     }

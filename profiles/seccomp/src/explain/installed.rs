@@ -2,7 +2,7 @@
 
 use super::changes::{Reader, Trial};
 use super::{
-    DecidedBy, ExplainError, Explanation, Question, VERSION, example, filter, other_arguments, when,
+    DecidedBy, ExplainError, Explanation, Question, VERSION, by_arguments, example, filter, others, when,
 };
 use crate::action::Action;
 use crate::arch::Arch;
@@ -41,12 +41,13 @@ pub fn explain_installed(
         let all = store.of_installed(&installed)?;
         let open = store.at(all, question.arch.audit_token(), Some(question.nr.0));
         let rest = question.known(&mut store, open)?;
-        for action in store.verdicts(rest) {
+        let changes = by_arguments(&mut store, open, question, |verdict| verdict)?;
+        for action in store.answers(rest)? {
             let Some(call) = example(&store, rest, question, |verdict| verdict == action) else { continue };
-            let when = when(&mut store, rest, question, |verdict| verdict == action);
+            let when = when(&mut store, rest, question, |verdict| verdict == action)?;
             let decided_by = decider(&trial, &installed, &watched.rules, &call, action);
             let mut outcome = trial.outcome(when, &call, action, decided_by);
-            outcome.changes.extend(other_arguments(&mut store, open, question, action, |verdict| verdict));
+            outcome.changes.extend(others(&changes, action));
             outcomes.push(outcome);
         }
     } else {

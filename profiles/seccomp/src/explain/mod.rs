@@ -27,7 +27,7 @@ use serde::Serialize;
 
 use crate::action::Action;
 use crate::arch::Arch;
-use crate::diagram::{Diagram, Store, condition};
+use crate::diagram::{Diagram, MOST_ANSWERS, Store, Undecided, condition};
 use crate::fallback::{self, Harm};
 use crate::interpret::SeccompData;
 use crate::resolve::enosys;
@@ -211,35 +211,43 @@ fn when(
     rest: Diagram,
     question: &Question,
     wanted: impl Fn(Action) -> bool,
-) -> Option<String> {
+) -> Result<Option<String>, Undecided> {
     if store.verdicts(rest).into_iter().all(&wanted) {
-        return None;
+        return Ok(None);
     }
-    match store.cases(rest, question.arch, wanted) {
+    Ok(match store.cases(rest, question.arch, wanted)? {
         Some(cases) => condition(&cases, question.arch, question.name().unwrap_or_default(), true),
         None => Some("for arguments that no short list of comparisons describes".to_owned()),
-    }
+    })
 }
 
-/// What the call gets with other arguments than the known ones; `open` is not cut down to these. `gets` is the action of a verdict.
-fn other_arguments(
+/// What the call gets with the arguments that are known or with others; `open` is not cut down to these. `gets` is the action of a
+/// verdict.
+fn by_arguments(
     store: &mut Store,
     open: Diagram,
     question: &Question,
-    now: Action,
     gets: impl Fn(Action) -> Action,
-) -> Vec<Change> {
+) -> Result<Vec<Change>, Undecided> {
     if question.args.iter().all(Option::is_none) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let others: BTreeSet<Action> =
-        store.verdicts(open).into_iter().map(&gets).filter(|action| *action != now).collect();
-    let change = |action: Action| {
-        let when = when(store, open, question, |verdict| gets(verdict) == action)?;
+    let all: BTreeSet<Action> = store.verdicts(open).into_iter().map(&gets).collect();
+    if all.len() > MOST_ANSWERS {
+        store.answers(open)?;
+    }
+    let mut changes = Vec::new();
+    for action in all {
+        let Some(when) = when(store, open, question, |verdict| gets(verdict) == action)? else { continue };
         let (kind, what) = (ChangeKind::Arguments, format!("with {when}"));
-        Some(Change { kind, what, pointer: None, patch: None, then: ActionJson(action) })
-    };
-    others.into_iter().filter_map(change).collect()
+        changes.push(Change { kind, what, pointer: None, patch: None, then: ActionJson(action) });
+    }
+    Ok(changes)
+}
+
+/// Those of them that are another answer than the one that the call gets now.
+fn others(changes: &[Change], now: Action) -> impl Iterator<Item = Change> {
+    changes.iter().filter(move |change| change.then != ActionJson(now)).cloned()
 }
 
 /// A call of the question for which `rest` answers with one of the wanted.

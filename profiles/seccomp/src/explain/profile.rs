@@ -2,7 +2,7 @@
 
 use super::changes::{Reader, Trial};
 use super::{
-    DecidedBy, Explanation, Outcome, Question, VERSION, advice, example, filter, other_arguments, when,
+    DecidedBy, Explanation, Outcome, Question, VERSION, advice, by_arguments, example, filter, others, when,
 };
 use crate::action::Action;
 use crate::diagram::{Store, Undecided};
@@ -71,6 +71,7 @@ fn outcomes(trial: &Trial<'_>, resolved: &Resolved) -> Result<Vec<Outcome>, Unde
         let decides = rules.iter().enumerate().find(|(index, _)| verdict == mark(*index));
         decides.map_or(unnamed_gets, |(_, rule)| rule.action)
     };
+    let changes = by_arguments(&mut store, open, question, gets)?;
     let mut outcomes = Vec::new();
     let mut pointers: Vec<&str> = Vec::new();
     for rule in rules {
@@ -85,16 +86,16 @@ fn outcomes(trial: &Trial<'_>, resolved: &Resolved) -> Result<Vec<Outcome>, Unde
         let entry = trial.written.rules.iter().find(|entry| entry.pointer == rule.from);
         let comment = entry.and_then(|entry| entry.comment.clone());
         let decided_by = DecidedBy::Rule { pointer: rule.from.to_string(), comment };
-        let when = when(&mut store, rest, question, mine);
+        let when = when(&mut store, rest, question, mine)?;
         let mut outcome = trial.outcome(when, &call, rule.action, decided_by);
-        outcome.changes.extend(other_arguments(&mut store, open, question, rule.action, gets));
+        outcome.changes.extend(others(&changes, rule.action));
         outcomes.push(outcome);
     }
     let no_rule = |verdict: Action| verdict == mark(rules.len());
     if let Some(call) = example(&store, rest, question, no_rule) {
-        let when = when(&mut store, rest, question, no_rule);
+        let when = when(&mut store, rest, question, no_rule)?;
         let mut outcome = trial.outcome(when, &call, unnamed_gets, unnamed(trial, resolved, arch));
-        outcome.changes.extend(other_arguments(&mut store, open, question, unnamed_gets, gets));
+        outcome.changes.extend(others(&changes, unnamed_gets));
         outcomes.push(outcome);
     }
     Ok(outcomes)

@@ -16,6 +16,7 @@ use crate::action::Action;
 use crate::arch::Arch;
 use crate::condition::Condition;
 use crate::error::ProfileError;
+use crate::spelling::Suggestions;
 use crate::syscalls::{self, SyscallNr};
 
 /// The rules that libseccomp keeps for one call, in the order in which it is given them.
@@ -41,6 +42,9 @@ pub(super) struct Adding<'a, 'w> {
     pub(super) runtime: Runtime,
     pub(super) vintage: Vintage,
     pub(super) notes: &'a mut Vec<Note>,
+    /// The first note that can be on this entry.
+    pub(super) first: usize,
+    pub(super) suggestions: &'a mut Suggestions,
     pub(super) watched: &'a mut Watched,
 }
 
@@ -127,7 +131,7 @@ impl Adding<'_, '_> {
             self.add_to(name, Key::Number(multiplexer), &replaced, database)?;
             let what = Change::Multiplexed { name: name.to_owned(), through, arch, first_condition_lost };
             let pointer = &self.rule.entry.pointer;
-            if !self.notes.iter().any(|note| note.what == what && note.pointer == *pointer) {
+            if !self.notes[self.first..].iter().any(|note| note.what == what && note.pointer == *pointer) {
                 self.note(what);
             }
             match number {
@@ -195,7 +199,7 @@ impl Adding<'_, '_> {
             // Of the multiplexer it would be said of the call itself.
             Added::Shadowed(by) if has && self.is_itself(name, &of, arch) => {
                 let what = Change::Shadowed { name: name.to_owned(), by };
-                if !self.notes.iter().any(|note| note.what == what && note.pointer == pointer) {
+                if !self.notes[self.first..].iter().any(|note| note.what == what && note.pointer == pointer) {
                     self.note(what);
                 }
             }
@@ -211,12 +215,13 @@ impl Adding<'_, '_> {
 
     fn note_replaced(&mut self, of: &str, on: Arch) {
         let pointer = &self.rule.entry.pointer;
-        let known = self.notes.iter_mut().filter(|note| note.pointer == *pointer).find_map(|note| {
-            match &mut note.what {
-                Change::Replaces { name, arches } if name == of => Some(arches),
-                _ => None,
-            }
-        });
+        let known =
+            self.notes[self.first..].iter_mut().filter(|note| note.pointer == *pointer).find_map(|note| {
+                match &mut note.what {
+                    Change::Replaces { name, arches } if name == of => Some(arches),
+                    _ => None,
+                }
+            });
         match known {
             Some(arches) if !arches.contains(&on) => arches.push(on),
             Some(_) => {}
@@ -235,7 +240,7 @@ impl Adding<'_, '_> {
         let what = if later || syscalls::is_known(&name) {
             Change::UnknownName { name, known_later: later }
         } else {
-            let nearest = syscalls::nearest(&name);
+            let nearest = self.suggestions.next(|| syscalls::nearest(&name));
             Change::NoSuchCall { name, nearest }
         };
         self.note_at(index, what);

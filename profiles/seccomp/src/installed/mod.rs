@@ -43,6 +43,7 @@ use crate::dialect::{FilterFlag, Written};
 use crate::error::ProfileError;
 use crate::interpret::SeccompData;
 use crate::resolve::{Facts, Resolved, SkipReason, resolve};
+use crate::spelling::Suggestions;
 use crate::syscalls::{self, SyscallNr};
 use adding::Adding;
 pub(crate) use adding::{Entered, Watched};
@@ -132,8 +133,18 @@ pub(crate) fn install_watching(
             databases.push(Database::new(*arch));
         }
     }
+    let mut suggestions = Suggestions::default();
     for rule in &settled.rules {
-        let mut adding = Adding { rule, native: facts.arch, runtime, vintage, notes: &mut notes, watched };
+        let mut adding = Adding {
+            rule,
+            native: facts.arch,
+            runtime,
+            vintage,
+            first: notes.len(),
+            notes: &mut notes,
+            suggestions: &mut suggestions,
+            watched,
+        };
         adding.add(settled.default, &mut databases)?;
     }
     // A rule for the multiplexer as a whole stands there, and those for its parts say nothing.

@@ -137,6 +137,5 @@ pub(super) fn x32(view: &View<'_>) -> Vec<Finding> {
 
 /// Whether every answer is this one.
 pub(super) fn always(view: &View<'_>, diagram: Diagram, action: Action) -> bool {
-    let verdicts = view.verdicts(diagram);
-    verdicts.len() == 1 && verdicts.contains(&action)
+    view.store.only_answer(diagram) == Some(action)
 }

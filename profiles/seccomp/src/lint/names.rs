@@ -5,6 +5,7 @@ use super::{Class, Finding, Permit, Severity, example};
 use crate::dialect::{Written, WrittenRule};
 use crate::installed::{Known, Vintage, known};
 use crate::resolve::Facts;
+use crate::spelling::Suggestions;
 use crate::syscalls;
 
 /// How grave it is that a rule of this entry is skipped.
@@ -16,6 +17,7 @@ fn severity(written: &Written, entry: &WrittenRule) -> Severity {
 /// S010. A misspelt name counts wherever it stands, also in entries that do not hold here.
 pub(super) fn unknown(written: &Written, facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut suggestions = Suggestions::default();
     for entry in &written.rules {
         for (index, name) in entry.names.iter().enumerate().filter(|(_, name)| !syscalls::is_known(name)) {
             let shown: String = name.chars().take(80).collect();
@@ -24,7 +26,7 @@ pub(super) fn unknown(written: &Written, facts: &Facts) -> Vec<Finding> {
             let severity = if holds { severity(written, entry) } else { Severity::Medium };
             let mut finding = Finding::new(Class::UnknownName, severity, message)
                 .pointer(Some(format!("{}/names/{index}", entry.pointer)));
-            if let Some(nearest) = syscalls::nearest(name) {
+            if let Some(nearest) = suggestions.next(|| syscalls::nearest(name)) {
                 finding = finding.remedy(format!(
                     "{nearest:?} may be meant; engines skip unknown names, most of them silently"
                 ));

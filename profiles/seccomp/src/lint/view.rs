@@ -1,8 +1,6 @@
 //! A meaning and what the lints ask of it.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::collections::BTreeSet;
 
 use crate::action::Action;
 use crate::arch::{Arch, X32_SYSCALL_BIT};
@@ -38,8 +36,6 @@ pub(crate) struct View<'r> {
     /// Whether it compares the architecture at all.
     pub(crate) guarded: bool,
     pub(crate) resolved: Option<&'r Resolved>,
-    /// Verdicts that were asked for: numbers share what is left, and a hostile filter leaves much.
-    verdicts: RefCell<BTreeMap<Diagram, Rc<BTreeSet<Action>>>>,
 }
 
 impl<'r> View<'r> {
@@ -58,8 +54,7 @@ impl<'r> View<'r> {
         if !guarded && resolved.is_none() {
             arches = vec![native];
         }
-        let mut view =
-            View { store, diagram, native, arches, guarded, resolved, verdicts: RefCell::default() };
+        let mut view = View { store, diagram, native, arches, guarded, resolved };
         // x32 shares x86-64's token: it is spoken of only where it gets something.
         if resolved.is_none() {
             let token = Arch::X32.audit_token();
@@ -95,17 +90,7 @@ impl<'r> View<'r> {
     }
 
     fn permits(&self, diagram: Diagram) -> BTreeSet<Permit> {
-        self.verdicts(diagram).iter().map(|action| Permit::of(*action)).collect()
-    }
-
-    /// The answers that some arguments get.
-    pub(crate) fn verdicts(&self, diagram: Diagram) -> Rc<BTreeSet<Action>> {
-        if let Some(known) = self.verdicts.borrow().get(&diagram) {
-            return Rc::clone(known);
-        }
-        let found = Rc::new(self.store.verdicts(diagram));
-        self.verdicts.borrow_mut().insert(diagram, Rc::clone(&found));
-        found
+        self.store.kinds(diagram).map(Permit::of).collect()
     }
 
     /// Nothing is refused on any architecture of the filter.

@@ -19,7 +19,7 @@ pub(super) fn narrow(view: &mut View<'_>) -> Result<Vec<Finding>, Undecided> {
     for arch in view.arches.clone().into_iter().filter(|arch| !arch.has_narrow_arguments()) {
         for (name, nr) in View::calls(arch) {
             let rest = view.at(arch, nr);
-            if view.verdicts(rest).len() < 2 {
+            if view.store.only_answer(rest).is_some() {
                 continue;
             }
             for (index, argument) in (0u8..).zip(arguments::on(arch, name)) {

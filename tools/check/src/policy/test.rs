@@ -11,9 +11,10 @@ use plim_policy::rules::{Date, Source, load};
 use plim_policy::text::{Limits, Node, read};
 use plim_tools_common::confine::{ConfineArgs, Phase};
 use plim_tools_common::facts::FactArgs;
+use plim_tools_common::timeout::TimeoutArgs;
 use plim_tools_common::{exit, output};
 
-use crate::files::{self, Files, today};
+use crate::files::{self, Files, ProfileArgs, today};
 use crate::gather::{Collected, CommandLines, collect};
 
 /// Run the tests of policies: targets in, expected findings out
@@ -25,6 +26,10 @@ pub(super) struct Args {
     #[command(flatten)]
     facts: FactArgs,
     #[command(flatten)]
+    profiles: ProfileArgs,
+    #[command(flatten)]
+    timeout: TimeoutArgs,
+    #[command(flatten)]
     confine: ConfineArgs,
 }
 
@@ -33,7 +38,8 @@ const TEST_KEYS: [&str; 5] = ["name", "target", "cmdline", "today", "expect"];
 const EXPECT_KEYS: [&str; 4] = ["fail", "not-observable", "ignored", "pass"];
 
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
-    let mut files = Files::new(args.confine.no_self_confine);
+    args.timeout.start()?;
+    let mut files = Files::new(args.confine.no_self_confine, &args.profiles);
     let mut targets = Targets { open: args.confine.no_self_confine, ..Targets::default() };
     for file in &args.files {
         files.add(Path::new(file), None);

@@ -63,6 +63,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         Format::Html => out.emit(wall::html(&picture()).as_bytes())?,
         Format::Svg => out.emit(wall::svg(&picture()).as_bytes())?,
     }
+    let undecided = all.undecided();
+    if undecided > 0 {
+        crate::notes(&[format!("{}: {undecided} answers are undecided", side.name)])?;
+        return Ok(exit::UNOBSERVABLE);
+    }
     Ok(exit::CLEAN)
 }
 
@@ -85,11 +90,13 @@ fn block(arch: &ArchCalls, style: Style) -> String {
         return format!("{name}: every number: {action}\n");
     }
     let mut always: BTreeMap<Action, Vec<&str>> = BTreeMap::new();
+    let mut undecided: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut depends = Vec::new();
     for call in &arch.calls {
-        match call.answer.unconditional() {
-            Some(action) => always.entry(action).or_default().push(call.name),
-            None => depends.push((call.name.to_owned(), &call.answer)),
+        match (call.answer.unconditional(), &call.answer.undecided) {
+            (None, Some(rest)) => undecided.entry(rest.line()).or_default().push(call.name.to_owned()),
+            (Some(action), _) => always.entry(action).or_default().push(call.name),
+            (None, None) => depends.push((call.name.to_owned(), &call.answer)),
         }
     }
     let counts = [
@@ -102,9 +109,13 @@ fn block(arch: &ArchCalls, style: Style) -> String {
             "refused",
         ),
         (depends.len(), "decided by arguments"),
+        (undecided.values().map(Vec::len).sum(), "undecided"),
     ];
-    let counts: Vec<String> =
-        counts.iter().map(|(count, what): &(usize, &str)| format!("{count} {what}")).collect();
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(count, what)| *count > 0 || *what != "undecided")
+        .map(|(count, what): &(usize, &str)| format!("{count} {what}"))
+        .collect();
     let mut table = Table::new(style, ["ANSWER", "CALLS", "WHEN"]);
     // What lets most happen comes first, as in the picture.
     for (action, calls) in always.iter().rev() {
@@ -112,12 +123,18 @@ fn block(arch: &ArchCalls, style: Style) -> String {
     }
     for unnamed in &arch.unnamed {
         let numbers = format!("(numbers without a name, {})", calls::range(unnamed.first, unnamed.last));
-        match unnamed.answer.unconditional() {
-            Some(action) => {
+        match (unnamed.answer.unconditional(), &unnamed.answer.undecided) {
+            (None, Some(rest)) => undecided.entry(rest.line()).or_default().push(numbers),
+            (Some(action), _) => {
                 table.row([answer(action), Cell::new(numbers), Cell::new("")]);
             }
-            None => depends.push((numbers, &unnamed.answer)),
+            (None, None) => depends.push((numbers, &unnamed.answer)),
         }
+    }
+    for (why, calls) in &undecided {
+        let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+        let answer = Cell::new("undecided").tone(Tone::Warn);
+        table.row([answer, Cell::lines(folded(&calls, style)), Cell::new(why)]);
     }
     for (name, conditional) in depends {
         cases(&mut table, &name, conditional);

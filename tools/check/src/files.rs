@@ -12,6 +12,8 @@ use plim_tools_common::beneath::{self, Refused};
 const MAX_BYTES: u64 = 8 << 20;
 /// How much is read on the chance that it is meant.
 const MAX_NAMED: usize = 256;
+/// How many words are looked for, which is what a long text of nothing but names costs.
+const MAX_TRIED: usize = 1 << 16;
 
 /// Files by path, relative ones from the directory of the file that names them.
 ///
@@ -91,10 +93,10 @@ impl Files {
         if self.known.contains_key(&path) || self.tried.contains(&path) {
             return;
         }
-        self.tried.insert(path.clone());
-        if self.named == MAX_NAMED {
+        if self.named == MAX_NAMED || self.tried.len() == MAX_TRIED {
             return;
         }
+        self.tried.insert(path.clone());
         match self.read_named(name, Some(from)) {
             Err(Refused::Io(_) | Refused::TooLong) => {}
             // Most of what was tried is not meant as a name; the reason counts where it is.

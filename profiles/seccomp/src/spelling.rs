@@ -7,7 +7,7 @@
 const LONGEST: usize = 64;
 
 /// The candidate that `word` was probably meant to be: at most a third of its letters away, transposed neighbours counting as one, case
-/// aside; of several as near the first in the alphabet.
+/// aside; the first of several as near.
 ///
 /// ```
 /// use plim_seccomp::spelling::nearest;
@@ -27,7 +27,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
         .map(|candidate| (strsim::osa_distance(&word, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
-        .min()
+        .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 

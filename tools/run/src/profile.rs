@@ -116,6 +116,8 @@ fn compiled(text: &[u8], bounding: CapabilitySet, facts: &Facts) -> Result<Optio
 
 #[cfg(test)]
 mod tests {
+    use plim_model::Capability;
+
     use super::*;
 
     fn facts(kernel: KernelVersion) -> Facts {
@@ -138,6 +140,26 @@ mod tests {
             let fresh = compiled(text.as_bytes(), defaults::capabilities(), &facts).unwrap();
             let ours = prebuilt(defaults::SECCOMP_PRESET, defaults::capabilities(), &facts).unwrap();
             assert!(ours.is_some() && ours == fresh, "Linux {kernel:?}");
+        }
+    }
+
+    /// A rule that one capability adds may contradict another: with each set a profile of ours must compile.
+    #[test]
+    fn every_preset_fits_every_capability() {
+        let facts = facts(KernelVersion { major: 6, minor: 18 });
+        let defaults = defaults::capabilities();
+        let all: Vec<Capability> = (0..64).filter_map(Capability::from_number).collect();
+        let mut sets = vec![CapabilitySet::EMPTY, defaults, all.iter().copied().collect()];
+        for one in &all {
+            let alone: CapabilitySet = std::iter::once(*one).collect();
+            sets.extend([alone, defaults.union(alone)]);
+            sets.push(all.iter().copied().filter(|other| other != one).collect());
+        }
+        for name in presets::names() {
+            for set in &sets {
+                let filter = preset(name, *set, &facts);
+                assert!(matches!(filter, Ok(Some(_))), "{name} with {set:?}: {filter:?}");
+            }
         }
     }
 

@@ -27,14 +27,12 @@ const DESCRIPTORS_MAX: usize = 64;
 pub(crate) enum Message {
     /// Launcher: the id maps of your user namespace are written.
     Mapped,
-    /// Launcher: the state directory is there.
-    Claimed,
     /// Launcher: your cgroups are there; write `0` to each of these to join the v1 hierarchies.
     Placed(Vec<OwnedFd>),
     /// Child: this is the pid of the container's first process (sent by the helper that joined namespaces).
     Pid(i32),
-    /// Child: this is the master side of the container's terminal.
-    Terminal(OwnedFd),
+    /// Child: these are your ends of the container's streams: the master side of its terminal, or that of each pipe made.
+    Streams(Vec<OwnedFd>),
     /// Child: everything is made, the command can be started.
     Ready,
     /// Launcher: install this filter and start the command.
@@ -62,7 +60,6 @@ impl Channel {
         let mut descriptors = Vec::new();
         match message {
             Message::Mapped => bytes.push(b'm'),
-            Message::Claimed => bytes.push(b'd'),
             Message::Placed(files) => {
                 bytes.push(b'c');
                 descriptors.extend(files.iter().map(AsRawFd::as_raw_fd));
@@ -71,9 +68,9 @@ impl Channel {
                 bytes.push(b'p');
                 bytes.extend_from_slice(&pid.to_le_bytes());
             }
-            Message::Terminal(fd) => {
+            Message::Streams(files) => {
                 bytes.push(b't');
-                descriptors.push(fd.as_raw_fd());
+                descriptors.extend(files.iter().map(AsRawFd::as_raw_fd));
             }
             Message::Ready => bytes.push(b'r'),
             Message::Start(filter) => {
@@ -108,7 +105,7 @@ impl Channel {
         let length = self.next_length().during(doing)?;
         let mut buffer = vec![0; length.max(1)];
         let mut control = nix::cmsg_space!([std::os::fd::RawFd; DESCRIPTORS_MAX]);
-        let (length, mut descriptors) = loop {
+        let (length, descriptors) = loop {
             let mut iov = [IoSliceMut::new(&mut buffer)];
             match recvmsg::<UnixAddr>(
                 self.0.as_raw_fd(),
@@ -133,12 +130,11 @@ impl Channel {
         Ok(match (message.first(), descriptors.len()) {
             (None, _) => Message::Closed,
             (Some(b'm'), 0) => Message::Mapped,
-            (Some(b'd'), 0) => Message::Claimed,
             (Some(b'c'), _) => Message::Placed(descriptors),
             (Some(b'p'), 0) if message.len() == 5 => {
                 Message::Pid(i32::from_le_bytes([message[1], message[2], message[3], message[4]]))
             }
-            (Some(b't'), 1) => Message::Terminal(descriptors.remove(0)),
+            (Some(b't'), _) => Message::Streams(descriptors),
             (Some(b'r'), 0) => Message::Ready,
             (Some(b's'), 0) if message.len() == 1 => Message::Start(None),
             (Some(b's'), 0) => match Filter::from_wire(&message[1..]) {
@@ -185,7 +181,7 @@ mod tests {
         for unread in 0..3 {
             let (ours, theirs) = Channel::pair().unwrap();
             for _ in 0..unread {
-                ours.send(&Message::Claimed).unwrap();
+                ours.send(&Message::Mapped).unwrap();
             }
             theirs.send(&Message::Failed(RuntimeError::refused("start", "it would not"))).unwrap();
             drop(theirs);

@@ -20,8 +20,8 @@ use crate::command::{self, Command, Identity};
 use crate::config::{ContainerConfig, TimeOffsets};
 use crate::credentials;
 use crate::error::{During, Result, RuntimeError};
-use crate::rootfs::resolve::Procfs;
-use crate::stdio::Stdio;
+use crate::rootfs::resolve::{Procfs, Root};
+use crate::stdio::Links;
 use crate::{init, keyring, namespaces, pty, rootfs, sys, sysctl};
 
 /// Everything that the launcher decided, opened and checked beforehand.
@@ -31,11 +31,9 @@ pub(crate) struct Setup<'a> {
     pub(crate) channel: Channel,
     pub(crate) namespaces: &'a namespaces::Plan,
     pub(crate) root: rootfs::Plan<'a>,
-    pub(crate) stdio: &'a Stdio,
+    pub(crate) streams: &'a Links,
     /// Name, number, soft and hard limit.
     pub(crate) rlimits: &'a [(String, u32, u64, u64)],
-    /// Standard output leads to the log, through a pipe of the launcher's.
-    pub(crate) logged: bool,
     /// A filter will come with the word to start.
     pub(crate) filter_follows: bool,
     /// The launcher's executable, which must not run in the container.
@@ -87,22 +85,13 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
         sys::loopback_up().during(|| "bring the loopback interface up")?;
     }
 
-    // What needs no directory of the launcher's is done by now.
-    expect(&setup.channel, |message| matches!(message, Message::Claimed).then_some(()));
     let procfs = Procfs::open()?;
     sysctl::write(&procfs, &config.sysctls)?;
     if let Some(profile) = &config.apparmor_profile {
         enter_apparmor(&procfs, profile)?;
     }
-    setup.stdio.apply()?;
-    if setup.logged {
-        // So that the command may open /dev/stdout, which asks for the pipe's permission (runc fixStdioPermissions).
-        nix::unistd::fchown(std::io::stdout(), Some(Uid::from_raw(process.user.uid)), None)
-            .during(|| format!("give the pipe for the log to user {}", process.user.uid))?;
-    }
     let mut root = rootfs::build(&setup.root, || join_cgroups(setup))?;
-    let terminal =
-        if process.terminal { Some(pty::open(&root, &setup.channel, process.user.uid)?) } else { None };
+    let terminal = connect(setup, &root)?;
     rootfs::cover(&setup.root, &mut root)?;
     rootfs::enter(&setup.root, &root)?;
     if let Some(slave) = &terminal {
@@ -137,11 +126,26 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     Err(execute(setup, &command))
 }
 
+/// Makes the terminal, whose slave side comes back, or connects the standard streams; until here they are the launcher's.
+fn connect(setup: &Setup<'_>, root: &Root) -> Result<Option<OwnedFd>> {
+    let process = &setup.config.process;
+    let (ends, slave) = if process.terminal {
+        let (master, slave) = pty::open(root, process.user.uid)?;
+        (vec![master], Some(slave))
+    } else {
+        (setup.streams.connect(root, Uid::from_raw(process.user.uid))?, None)
+    };
+    if !ends.is_empty() {
+        setup.channel.send(&Message::Streams(ends))?;
+    }
+    Ok(slave)
+}
+
 /// The descriptors from 3 on that the child uses.
 fn needed(setup: &Setup<'_>) -> Vec<i32> {
     let mut needed = vec![setup.channel.as_fd().as_raw_fd()];
     needed.extend(setup.init.as_ref().map(init::number));
-    needed.extend(setup.stdio.descriptors());
+    needed.extend(setup.streams.descriptors());
     needed.extend(setup.namespaces.descriptors());
     needed
 }

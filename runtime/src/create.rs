@@ -16,12 +16,13 @@ use crate::config::{ContainerConfig, NamespaceMode, RootfsSource};
 use crate::credentials::Filter;
 use crate::error::{During, Result, RuntimeError};
 use crate::janitor::Janitor;
+use crate::log::Log;
 use crate::made::{BlockedSignals, Made, cgroup_error};
 use crate::rootfs::mounts::CgroupView;
 use crate::rootfs::{self, overlay};
-use crate::running::{Created, Output, Running};
+use crate::running::{Created, Running};
 use crate::state::{self, Places};
-use crate::stdio::{Stdio, Stream};
+use crate::stdio::Stdio;
 use crate::sys::{self, Forked};
 use crate::{idmap, sealed, whole};
 
@@ -61,7 +62,7 @@ pub fn run(config: &ContainerConfig, stdio: Stdio) -> Result<Running> {
 }
 
 /// All of the launcher's part of *create* but the wait for the child's.
-fn make(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
+fn make(config: &ContainerConfig, stdio: Stdio) -> Result<Created> {
     // Look: nothing is made yet.
     sealed::require(config)?;
     let checked = Checked::new(config)?;
@@ -72,7 +73,7 @@ fn make(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     let removal = cgroups.as_ref().map_or_else(Removal::default, cgroup::Plan::removal);
     let init = if config.init { Some(sealed::own_executable()?) } else { None };
 
-    let places = Places::of(config);
+    let places = Places::of(config)?;
     refuse_existing(&places, &removal)?;
 
     // Make: from here on the janitor knows what there may be to remove.
@@ -86,12 +87,10 @@ fn make(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
         child: None,
         signals,
     };
-    // A log is opened before the child, which inherits it; else the child need not wait for the state directory.
-    let mut collector = None;
-    if stdio.wants_log() {
-        made.claim(config, &removal)?;
-        collector = Some(stdio.open_log(&places.directory)?);
-    }
+    // Claimed before anything else is made: a later run finds there what to remove when the janitor is killed, too.
+    let state = made.claim(places, &removal)?;
+    let scratch = state.path();
+    let (streams, ends) = stdio.decide(config.process.terminal, || Log::new(state.lock()))?;
     // v2: the child is born in its cgroup.
     let born_in = cgroups.as_ref().map(|plan| part(plan, true).create()).transpose().map_err(cgroup_error)?;
 
@@ -101,10 +100,9 @@ fn make(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
         config,
         channel: theirs,
         namespaces: &checked.namespaces,
-        root: root_plan(config, &checked, &mountinfo, &places.directory, cgroups.as_ref())?,
-        stdio: &stdio,
+        root: root_plan(config, &checked, &mountinfo, &scratch, cgroups.as_ref())?,
+        streams: &streams,
         rlimits: &checked.rlimits,
-        logged: collector.is_some(),
         filter_follows: config.seccomp.is_some(),
         own_executable: Identity::of_self()?,
         init,
@@ -112,16 +110,14 @@ fn make(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     };
     made.child = Some(start_child(&setup, &ours, born_in.as_ref().and_then(CgroupHandle::v2_dirfd))?);
     drop(setup);
+    // The caller's pipes are the container's now: a copy of ours would keep their readers waiting.
+    drop(streams);
     let (pid, pidfd) = made.child()?;
     made.hold(b'p', pidfd.as_fd())?;
     if let Some(map) = &checked.id_maps {
         idmap::write(pid, map)?;
         made.tell(&ours, &Message::Mapped)?;
     }
-    if made.state.is_none() {
-        made.claim(config, &removal)?;
-    }
-    made.tell(&ours, &Message::Claimed)?;
     let joined = cgroups.as_ref().map(|plan| part(plan, false).create()).transpose().map_err(cgroup_error)?;
     made.tell(&ours, &Message::Placed(open_tasks(joined.as_ref())?))?;
     if let Some(adjustment) = config.process.oom_score_adj {
@@ -136,13 +132,15 @@ fn make(config: &ContainerConfig, mut stdio: Stdio) -> Result<Created> {
     }
     // Not after the wait, when the child would wait in turn.
     drop(handles);
-    let input = matches!(stdio.stdin, Stream::Inherit);
-    let output = match (collector, stdio.stdout) {
-        (Some(collector), _) => Output::Log(collector),
-        (None, Stream::Descriptor(fd)) => Output::Descriptor(fd),
-        _ => Output::Inherited,
-    };
-    Ok(Created { made, channel: ours, terminal: None, output, input, rlimits: checked.rlimits, filter })
+    Ok(Created {
+        made,
+        channel: ours,
+        terminal: config.process.terminal,
+        streams: Vec::new(),
+        ends,
+        rlimits: checked.rlimits,
+        filter,
+    })
 }
 
 fn plan_cgroups(config: &ContainerConfig, mountinfo: &[u8]) -> Result<Option<cgroup::Plan>> {
@@ -187,11 +185,7 @@ fn refuse_existing(places: &Places, removal: &Removal) -> Result<()> {
             "it is there already, and what is in it is not this container's",
         ));
     }
-    if places.directory.exists() {
-        // Left by a dead run, perhaps: the claim clears it away.
-        state::refuse_living(places)?;
-    }
-    Ok(())
+    state::refuse_living(places)
 }
 
 fn root_plan<'a>(

@@ -90,7 +90,7 @@ fn live(line: OwnedFd, removal: &Removal, places: &Places) -> ! {
     sys::be_batch();
     // Everything else that was inherited is the launcher's: a pipe held open here would keep its reader waiting.
     let _ = dup2_stdin(&line).and_then(|()| dup2_stdout(&line)).and_then(|()| dup2_stderr(&line));
-    sys::close_all_but(&[line.as_raw_fd()]);
+    sys::close_all_but(&[line.as_raw_fd(), places.number()]);
     let mut held: Vec<(u8, OwnedFd)> = Vec::new();
     let mut byte = [0];
     let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
@@ -138,7 +138,10 @@ fn clear_up(held: &[(u8, OwnedFd)], removal: &Removal, places: &Places) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    places.remove();
+    // What could not be removed is removed by a later run, which finds it in the state directory.
+    if !any_left(removal) {
+        places.remove();
+    }
 }
 
 /// Best effort: another container's directory in them keeps them.

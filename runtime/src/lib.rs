@@ -18,6 +18,7 @@ mod checked;
 mod child;
 mod command;
 pub mod config;
+mod copy;
 mod create;
 mod credentials;
 mod detach;

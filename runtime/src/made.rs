@@ -11,10 +11,9 @@ use plim_model::HostPid;
 
 use crate::cgroup::{self, Removal};
 use crate::channel::{Channel, Message};
-use crate::config::ContainerConfig;
 use crate::error::{During, Result, RuntimeError};
 use crate::janitor::Janitor;
-use crate::state::StateDir;
+use crate::state::{Places, StateDir};
 use crate::sys;
 
 /// All signals blocked and readable from a descriptor; dropping it restores the mask.
@@ -93,11 +92,14 @@ pub(crate) struct Made {
 
 impl Made {
     /// Takes the id and the name, and lets the janitor hold the lock too.
-    pub(crate) fn claim(&mut self, config: &ContainerConfig, removal: &Removal) -> Result<()> {
-        let state = StateDir::claim(config, removal)?;
+    pub(crate) fn claim(&mut self, places: Places, removal: &Removal) -> Result<&StateDir> {
+        self.state = Some(StateDir::claim(places, removal)?);
+        let state = self
+            .state
+            .as_ref()
+            .ok_or_else(|| RuntimeError::refused("claim the container's id", "it is gone"))?;
         self.hold(b'l', state.lock())?;
-        self.state = Some(state);
-        Ok(())
+        Ok(state)
     }
 
     pub(crate) fn hold(&self, kind: u8, fd: BorrowedFd<'_>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! A container that was made, and one whose command runs.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -11,12 +12,13 @@ use nix::unistd::Pid;
 use plim_model::HostPid;
 
 use crate::channel::{Channel, Message};
+use crate::copy::Copies;
 use crate::credentials::Filter;
 use crate::error::{During, Result, RuntimeError};
 use crate::init::NOT_PASSED_ON;
-use crate::log::Collector;
 use crate::made::Made;
-use crate::pty::{Relay, Sink};
+use crate::pty::Terminal;
+use crate::stdio::Ends;
 use crate::sys;
 
 /// How the command ended.
@@ -38,25 +40,15 @@ impl Exit {
     }
 }
 
-/// What the launcher has to do with standard output.
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// It is the launcher's own; a terminal is copied there.
-    Inherited,
-    /// A terminal is copied there.
-    Descriptor(OwnedFd),
-    /// What comes through the pipe, or from a terminal, is copied to the log.
-    Log(Collector),
-}
-
 /// A container that has everything but its command running. Dropping it clears it away.
 #[derive(Debug)]
 pub struct Created {
     pub(crate) made: Made,
     pub(crate) channel: Channel,
-    pub(crate) terminal: Option<OwnedFd>,
-    pub(crate) output: Output,
-    pub(crate) input: bool,
+    pub(crate) terminal: bool,
+    /// What the child sent: the terminal's master side, or the other end of each pipe.
+    pub(crate) streams: Vec<OwnedFd>,
+    pub(crate) ends: Ends,
     pub(crate) rlimits: Vec<(String, u32, u64, u64)>,
     pub(crate) filter: Option<Filter>,
 }
@@ -124,7 +116,7 @@ impl Created {
             self.made.signals.wait_for(self.channel.as_fd())?;
             match self.channel.receive()? {
                 Message::Ready => return Ok(()),
-                Message::Terminal(master) => self.terminal = Some(master),
+                Message::Streams(streams) => self.streams = streams,
                 Message::Failed(error) => return Err(error),
                 Message::Closed => return Err(self.made.ended_early("make the container")),
                 other => {
@@ -163,30 +155,45 @@ impl Created {
                 ));
             }
         }
-        let Created { made, terminal, input, output, .. } = self;
-        let (relay, collector) = match (terminal, output) {
-            (Some(master), Output::Inherited) => {
-                (Some(Relay::new(master, Sink::standard_output()?, input)?), None)
-            }
-            (Some(master), Output::Descriptor(fd)) => {
-                (Some(Relay::new(master, Sink::File(fd.into()), input)?), None)
-            }
-            (Some(master), Output::Log(collector)) => {
-                (Some(Relay::new(master, Sink::Log(collector.into_log()), input)?), None)
-            }
-            (None, Output::Log(collector)) => (None, Some(collector)),
-            (None, _) => (None, None),
-        };
-        Ok(Running { made, relay, collector })
+        let Created { made, terminal, streams, ends, .. } = self;
+        let (terminal, copies) = serve(terminal, streams, ends)?;
+        Ok(Running { made, terminal, copies })
     }
+}
+
+/// Starts the copies.
+fn serve(terminal: bool, streams: Vec<OwnedFd>, ends: Ends) -> Result<(Option<Terminal>, Option<Copies>)> {
+    if streams.is_empty() {
+        return Ok((None, None));
+    }
+    let mut copies = Copies::new()?;
+    let mut streams = streams.into_iter();
+    let mut next = || {
+        streams
+            .next()
+            .ok_or_else(|| RuntimeError::refused("serve the container's streams", "it did not send them all"))
+    };
+    let terminal = if terminal {
+        Some(Terminal::serve(next()?, ends, &mut copies)?)
+    } else {
+        if let Some(stdin) = ends.stdin {
+            copies.input(stdin, File::from(next()?), b"")?;
+        }
+        for sink in [ends.stdout, ends.stderr].into_iter().flatten() {
+            copies.output(File::from(next()?), sink)?;
+        }
+        None
+    };
+    copies.seal();
+    Ok((terminal, Some(copies)))
 }
 
 /// A container whose command runs. Dropping it kills it and clears it away.
 #[derive(Debug)]
 pub struct Running {
     made: Made,
-    relay: Option<Relay>,
-    collector: Option<Collector>,
+    terminal: Option<Terminal>,
+    copies: Option<Copies>,
 }
 
 impl Running {
@@ -205,54 +212,41 @@ impl Running {
     }
 
     /// Waits for the command to end and clears everything away. Meanwhile signals that this process gets are passed on
-    /// to it, and its terminal is served.
+    /// to it, and its streams are copied.
     ///
     /// # Errors
-    /// The wait fails, or something could not be cleared away.
+    /// The wait fails, or something could not be cleared away, or output could not be written where it was to go.
     pub fn wait(mut self) -> Result<Exit> {
         let exit = self.serve()?;
         self.made.child = None;
-        if let Some(relay) = &mut self.relay {
-            relay.drain();
-        }
-        if let Some(collector) = &mut self.collector {
-            // Twice the capacity: what was in the pipe, and a last byte of whoever is being killed.
-            collector.copy();
-            collector.copy();
-        }
-        // The terminal first: whatever comes after may talk to it.
-        self.relay = None;
-        self.made.clear_up()?;
-        Ok(exit)
+        // First, since it ends every process that could still write.
+        let cleared = self.made.clear_up();
+        let copied = self.copies.take().map_or(Ok(()), |copies| copies.finish(&self.made.signals));
+        // The caller's terminal has its modes back before the caller writes there again.
+        self.terminal = None;
+        cleared.and(copied).and(Ok(exit))
     }
 
     fn serve(&mut self) -> Result<Exit> {
-        let (_, pidfd) = self.made.child()?;
         loop {
+            let (_, pidfd) = self.made.child()?;
             let mut fds = vec![
                 PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.made.signals.descriptor.as_fd(), PollFlags::POLLIN),
             ];
-            let relay = self.relay.as_ref();
-            let master = relay.filter(|relay| relay.is_open()).map(Relay::master);
-            let stdin = relay.filter(|relay| relay.is_open()).and_then(Relay::stdin);
-            fds.extend(master.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-            fds.extend(stdin.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-            // A container has a terminal or a pipe to the log, never both.
-            let pipe = self.collector.as_ref().and_then(Collector::pipe);
-            fds.extend(pipe.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            let shown = self.copies.as_ref().filter(|_| self.terminal.is_some());
+            fds.extend(shown.map(|copies| PollFd::new(copies.over(), PollFlags::POLLIN)));
             match poll(&mut fds, PollTimeout::NONE) {
                 Err(Errno::EINTR) => continue,
                 other => other.map(drop).during(|| "wait for the container")?,
             }
             let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-            let (has_master, has_pipe) = (master.is_some(), pipe.is_some());
             if ready[1] {
                 while let Some(signal) = self.made.signals.next() {
                     if signal == libc::SIGWINCH
-                        && let Some(relay) = &self.relay
+                        && let Some(terminal) = &self.terminal
                     {
-                        relay.resize();
+                        terminal.resize();
                     }
                     if NOT_PASSED_ON.iter().all(|known| *known as i32 != signal) {
                         // It may have ended meanwhile: then the pidfd says so.
@@ -260,25 +254,15 @@ impl Running {
                     }
                 }
             }
-            if let Some(collector) = &mut self.collector
-                && has_pipe
-                && ready[2]
-            {
-                collector.copy();
-            }
-            if let Some(relay) = &mut self.relay {
-                if has_master && ready[2] {
-                    relay.copy_out();
-                }
-                if has_master && ready.get(3) == Some(&true) {
-                    relay.copy_in();
-                }
-            }
             if ready[0]
                 && let Some(exit) =
                     sys::reap(pidfd.as_fd(), false).during(|| "reap the container's first process")?
             {
                 return Ok(exit);
+            }
+            if ready.get(2) == Some(&true) {
+                // Its output goes nowhere any more: the last descriptor of the master side closes, which hangs it up.
+                (self.terminal, self.copies) = (None, None);
             }
         }
     }

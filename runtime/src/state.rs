@@ -1,7 +1,7 @@
 //! The state directory: one directory per container, names, and what earlier runs left behind.
 //!
 //! ```text
-//! /run/plim/                    0711; $XDG_RUNTIME_DIR/plim without root
+//! /run/plim/                    0711; another place without root ([`plim_state::own`])
 //!   .names/NAME -> ID's start   a name in use
 //!   ID/                         0711; locked (flock(2)) as long as the launcher or its janitor lives
 //!     state.json                0600; plim_model::state::ContainerState, written when the container is made
@@ -11,18 +11,21 @@
 //!
 //! The lock on a container's directory is what tells a living one from a stale one: the kernel drops it with the last
 //! process that holds it, however that process ends, so no pid is ever trusted. A lock on the whole directory makes
-//! claiming and clearing away exclude each other.
+//! claiming and clearing away exclude each other. Everything is reached through descriptors ([`plim_state`]), and nothing is
+//! removed but by the names above.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
+use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::geteuid;
+use nix::fcntl::{Flock, FlockArg, OFlag, openat, readlinkat, renameat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use plim_model::state::ContainerState;
+use plim_state::{StateDirectory, StateError};
 
 use crate::cgroup::Removal;
 use crate::config::ContainerConfig;
@@ -31,51 +34,86 @@ use crate::log;
 
 const NAMES: &str = ".names";
 const REMOVAL: &str = "cgroups.json";
+const STATE: &str = "state.json";
+const NEW_STATE: &str = ".state.json.new";
 
-/// The directory that holds a directory per container: `/run/plim` for root, else `$XDG_RUNTIME_DIR/plim`, else
-/// `/tmp/plim-UID`.
+/// Bound for [`REMOVAL`]: a path for each hierarchy.
+const LARGEST_REMOVAL: usize = 1 << 20;
+
+/// The directory that holds a directory per container.
 pub fn directory() -> PathBuf {
-    if geteuid().is_root() {
-        return "/run/plim".into();
-    }
-    match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(runtime) if Path::new(&runtime).is_absolute() => Path::new(&runtime).join("plim"),
-        _ => PathBuf::from(format!("/tmp/plim-{}", geteuid())),
+    plim_state::own().path()
+}
+
+impl From<StateError> for RuntimeError {
+    fn from(error: StateError) -> RuntimeError {
+        match error {
+            StateError::System { operation, path, errno } => RuntimeError::System {
+                operation: format!("{operation} the state directory {}", path.display()),
+                errno: errno as i32,
+            },
+            StateError::Untrusted { path, why } => {
+                RuntimeError::refused(format!("use the state directory {}", path.display()), why)
+            }
+        }
     }
 }
 
 /// A container's directory, claimed and locked by this process (and by those it forks).
 #[derive(Debug)]
 pub(crate) struct StateDir {
-    path: PathBuf,
-    name: PathBuf,
+    places: Places,
     lock: Flock<File>,
 }
 
-/// Where a container's directory and its name will be; plain data that the janitor is given beforehand.
-#[derive(Clone, Debug)]
+/// Where a container's directory and its name will be; the janitor has it beforehand.
+#[derive(Debug)]
 pub(crate) struct Places {
-    pub(crate) directory: PathBuf,
-    pub(crate) name: PathBuf,
+    top: StateDirectory,
+    id: String,
+    name: String,
 }
 
 impl Places {
-    pub(crate) fn of(config: &ContainerConfig) -> Places {
-        let top = directory();
-        Places { name: top.join(NAMES).join(&config.name), directory: top.join(&config.id) }
+    /// Opens the state directory, which is made when there is none.
+    pub(crate) fn of(config: &ContainerConfig) -> Result<Places> {
+        let top = plim_state::own().make()?;
+        Ok(Places { top, id: config.id.clone(), name: config.name.clone() })
+    }
+
+    /// The container's directory, for people and for mount(2).
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.top.path().join(&self.id)
+    }
+
+    /// The descriptor that it all goes through, to be kept open in a process that closes the rest.
+    pub(crate) fn number(&self) -> i32 {
+        self.top.number()
     }
 
     /// Removes the directory and the name, if the name is this container's. What is not there is no error.
     pub(crate) fn remove(&self) {
-        let id = self.directory.file_name().unwrap_or_default().to_string_lossy();
-        if fs::read_link(&self.name).is_ok_and(|start| start.to_str() == Some(start_of(&id))) {
-            let _ = fs::remove_file(&self.name);
+        if let Some(names) = names(&self.top)
+            && readlinkat(&names, self.name.as_str()).is_ok_and(|start| start == start_of(&self.id))
+        {
+            let _ = unlinkat(&names, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
-        for file in ["state.json", REMOVAL, ".state.json.new"].into_iter().chain(log::FILES) {
-            let _ = fs::remove_file(self.directory.join(file));
-        }
-        let _ = fs::remove_dir(&self.directory);
+        remove_container(&self.top, &self.id);
     }
+}
+
+fn remove_container(top: &StateDirectory, id: &str) {
+    if let Ok(Some(directory)) = top.container(id) {
+        for file in [STATE, REMOVAL, NEW_STATE].into_iter().chain(log::FILES) {
+            let _ = unlinkat(&directory, file, UnlinkatFlags::NoRemoveDir);
+        }
+        let _ = unlinkat(top, id, UnlinkatFlags::RemoveDir);
+    }
+}
+
+fn names(top: &StateDirectory) -> Option<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(top, NAMES, flags, Mode::empty()).ok()
 }
 
 impl StateDir {
@@ -83,56 +121,61 @@ impl StateDir {
     ///
     /// # Errors
     /// [`RuntimeError::NameInUse`], or the id is in use, or the directory cannot be made.
-    pub(crate) fn claim(config: &ContainerConfig, removal: &Removal) -> Result<StateDir> {
-        let top = directory();
-        let whole = lock_all(&top)?;
-        let living = collect_stale(&top);
-        let places = Places::of(config);
-        match fs::read_link(&places.name) {
-            Ok(start) => {
+    pub(crate) fn claim(places: Places, removal: &Removal) -> Result<StateDir> {
+        let top = &places.top;
+        let whole = lock_all(top)?;
+        let living = collect_stale(top);
+        let taken = names(top).map(|names| readlinkat(&names, places.name.as_str()));
+        match taken {
+            Some(Ok(start)) => {
                 let start = start.to_string_lossy().into_owned();
                 let id = living.into_iter().find(|id| id.starts_with(&start)).unwrap_or(start);
-                return Err(RuntimeError::NameInUse { name: config.name.clone(), id });
+                return Err(RuntimeError::NameInUse { name: places.name, id });
             }
-            Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
-            Err(error) => return Err(error).during(|| format!("read the link {}", places.name.display())),
+            None | Some(Err(Errno::ENOENT)) => {}
+            Some(Err(errno)) => {
+                return Err(errno)
+                    .during(|| format!("read the link {NAMES}/{} of {}", places.name, top.path().display()));
+            }
         }
-        let doing = || format!("make the state directory {}", places.directory.display());
-        // Not to be listed by others, but to be passed: the root of a user namespace is one of them, and mounts its
-        // upper layer there.
-        DirBuilder::new().mode(0o711).create(&places.directory).during(doing)?;
-        let file = File::open(&places.directory).during(doing)?;
-        let lock =
-            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).during(doing)?;
-        let state = StateDir { path: places.directory.clone(), name: places.name.clone(), lock };
-        let claimed = claim_name(config, &places, &top).and_then(|()| {
+        let doing = || format!("make the state directory {}", places.directory().display());
+        mkdirat(top, places.id.as_str(), plim_state::MODE).during(doing)?;
+        let directory = top.container(&places.id).during(doing)?.ok_or(Errno::ENOENT).during(doing)?;
+        let lock = Flock::lock(File::from(directory), FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| errno)
+            .during(doing)?;
+        let claimed = claim_name(&places).and_then(|()| {
             let json = serde_json::to_vec(removal)
                 .map_err(|error| RuntimeError::refused(doing(), error.to_string()))?;
-            write_private(&state.path.join(REMOVAL), &json)
+            write_private(lock.as_fd(), REMOVAL, &json).during(doing)
         });
         drop(whole);
         claimed.inspect_err(|_| places.remove())?;
-        Ok(state)
+        Ok(StateDir { places, lock })
     }
 
-    /// The descriptor that the lock belongs to; a copy of it holds the lock too.
+    /// The container's directory, by the descriptor that the lock belongs to; a copy of it holds the lock too.
     pub(crate) fn lock(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
     }
 
+    /// [`Places::directory`]
+    pub(crate) fn path(&self) -> PathBuf {
+        self.places.directory()
+    }
+
     /// Writes `state.json` in one step.
     pub(crate) fn write(&self, state: &ContainerState) -> Result<()> {
-        let path = self.path.join("state.json");
-        let json = serde_json::to_vec(state)
-            .map_err(|error| RuntimeError::refused(format!("write {}", path.display()), error.to_string()))?;
-        let new = self.path.join(".state.json.new");
-        write_private(&new, &json)?;
-        fs::rename(&new, &path).during(|| format!("write {}", path.display()))
+        let doing = || format!("write {}", self.path().join(STATE).display());
+        let json =
+            serde_json::to_vec(state).map_err(|error| RuntimeError::refused(doing(), error.to_string()))?;
+        write_private(self.lock(), NEW_STATE, &json).during(doing)?;
+        renameat(self.lock(), NEW_STATE, self.lock(), STATE).during(doing)
     }
 
     /// Removes the directory and the name.
     pub(crate) fn remove(&self) {
-        Places { directory: self.path.clone(), name: self.name.clone() }.remove();
+        self.places.remove();
     }
 }
 
@@ -142,94 +185,81 @@ fn start_of(id: &str) -> &str {
     id.get(..48).unwrap_or(id)
 }
 
-fn claim_name(config: &ContainerConfig, places: &Places, top: &Path) -> Result<()> {
-    let link = || symlink(start_of(&config.id), &places.name);
-    let linked = match link() {
-        Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
-            let names = top.join(NAMES);
-            DirBuilder::new().mode(0o700).create(&names).during(|| format!("make {}", names.display()))?;
-            link()
+fn claim_name(places: &Places) -> Result<()> {
+    let doing = || format!("claim the name {:?} in {}", places.name, places.top.path().display());
+    let names = match names(&places.top) {
+        Some(names) => names,
+        None => {
+            match mkdirat(&places.top, NAMES, Mode::from_bits_truncate(0o700)) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno).during(doing),
+            }
+            names(&places.top).ok_or(Errno::ENOTDIR).during(doing)?
         }
-        other => other,
     };
-    linked.during(|| format!("claim the name {:?} ({})", config.name, places.name.display()))
+    symlinkat(start_of(&places.id), &names, places.name.as_str()).during(doing)
 }
 
-fn write_private(path: &Path, content: &[u8]) -> Result<()> {
-    let mut options = File::options();
-    options.write(true).create_new(true).mode(0o600);
-    options
-        .open(path)
-        .and_then(|mut file| file.write_all(content))
-        .during(|| format!("write {}", path.display()))
+fn write_private(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> std::io::Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(directory, name, flags, Mode::from_bits_truncate(0o600))?;
+    File::from(file).write_all(content)
 }
 
-/// Takes the lock of the whole directory, which is made when it is not there. Held for some microseconds.
-fn lock_all(top: &Path) -> Result<Flock<File>> {
-    let doing = || format!("lock {}", top.display());
-    let file = match File::open(top) {
-        Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
-            DirBuilder::new()
-                .mode(0o711)
-                .recursive(true)
-                .create(top)
-                .during(|| format!("make {}", top.display()))?;
-            File::open(top).during(doing)?
-        }
-        other => other.during(doing)?,
-    };
-    // Without root the place may be in /tmp: somebody else's directory must not be trusted.
-    let owner = std::os::unix::fs::MetadataExt::uid(&file.metadata().during(doing)?);
-    if owner != geteuid().as_raw() {
-        return Err(RuntimeError::refused(doing(), format!("it belongs to user {owner}")));
-    }
+/// Takes the lock of the whole directory. Held for some microseconds.
+fn lock_all(top: &StateDirectory) -> Result<Flock<File>> {
+    let doing = || format!("lock {}", top.path().display());
+    let file = top.reopen().during(doing)?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).during(doing)
 }
 
 /// Removes the directories, cgroups and names of containers whose launcher **and** janitor are dead, and returns the ids
 /// that are left. Best effort: what cannot be removed now is tried again by the next run.
-fn collect_stale(top: &Path) -> Vec<String> {
-    let mut living = Vec::new();
-    let Ok(entries) = fs::read_dir(top) else { return living };
-    for entry in entries.flatten() {
-        let id = entry.file_name().to_string_lossy().into_owned();
-        if !id.starts_with('.')
-            && entry.file_type().is_ok_and(|kind| kind.is_dir())
-            && !remove_stale(&entry.path())
-        {
-            living.push(id);
-        }
-    }
-    let Ok(names) = fs::read_dir(top.join(NAMES)) else { return living };
-    for name in names.flatten() {
-        let Ok(start) = fs::read_link(name.path()) else { continue };
-        if !living.iter().any(|id| start.to_str() == Some(start_of(id))) {
-            let _ = fs::remove_file(name.path());
+fn collect_stale(top: &StateDirectory) -> Vec<String> {
+    let Ok(ids) = top.ids() else { return Vec::new() };
+    let living: Vec<String> = ids.into_iter().filter(|id| !remove_stale(top, id)).collect();
+    let Some(names) = names(top) else { return living };
+    let Ok(mut listed) =
+        openat(&names, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).and_then(Dir::from_fd)
+    else {
+        return living;
+    };
+    for name in listed.iter().flatten() {
+        let Ok(start) = readlinkat(&names, name.file_name()) else { continue };
+        if !living.iter().any(|id| start == start_of(id)) {
+            let _ = unlinkat(&names, name.file_name(), UnlinkatFlags::NoRemoveDir);
         }
     }
     living
 }
 
-/// Removes a container's directory and cgroups if nobody holds its lock; says whether it is gone.
-fn remove_stale(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return !path.exists() };
-    let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return false };
-    let removal: Option<Removal> =
-        fs::read(path.join(REMOVAL)).ok().and_then(|json| serde_json::from_slice(&json).ok());
+/// Removes a container's directory and cgroups if no process holds its lock; says whether it is gone.
+fn remove_stale(top: &StateDirectory, id: &str) -> bool {
+    let directory = match top.container(id) {
+        Ok(Some(directory)) => File::from(directory),
+        // Gone, or not a container's.
+        Ok(None) => return true,
+        Err(_) => return false,
+    };
+    let Ok(lock) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) else { return false };
+    let removal: Option<Removal> = plim_state::read(lock.as_fd(), REMOVAL, LARGEST_REMOVAL)
+        .ok()
+        .flatten()
+        .and_then(|json| serde_json::from_slice(&json).ok());
     if let Some(removal) = removal {
         let _ = removal.kill_all();
         if removal.remove().is_err() {
             return false;
         }
     }
-    Places { directory: path.to_owned(), name: PathBuf::new() }.remove();
-    !path.exists()
+    remove_container(top, id);
+    matches!(top.container(id), Ok(None))
 }
 
 /// Refuses ids and names that would be paths.
 pub(crate) fn check(config: &ContainerConfig) -> Result<()> {
     let id = &config.id;
-    if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
+    if !plim_state::is_id(id) {
         return Err(RuntimeError::refused(
             "make the container",
             format!("id {id:?}: expected 64 lower-case hex digits"),
@@ -249,14 +279,12 @@ pub(crate) fn check(config: &ContainerConfig) -> Result<()> {
     ))
 }
 
-/// Refuses an id whose directory a living process holds.
+/// Refuses an id whose directory a living process holds. That of a dead run is no hindrance: the claim clears it away.
 pub(crate) fn refuse_living(places: &Places) -> Result<()> {
-    let Ok(file) = File::open(&places.directory) else { return Ok(()) };
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+    let doing = || format!("make the state directory {}", places.directory().display());
+    let Some(directory) = places.top.container(&places.id).during(doing)? else { return Ok(()) };
+    match Flock::lock(File::from(directory), FlockArg::LockExclusiveNonblock) {
         Ok(_) => Ok(()),
-        Err(_) => Err(RuntimeError::refused(
-            format!("make the state directory {}", places.directory.display()),
-            "a container with this id is running",
-        )),
+        Err(_) => Err(RuntimeError::refused(doing(), "a container with this id is running")),
     }
 }

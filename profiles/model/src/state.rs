@@ -1,6 +1,6 @@
 //! The state file of a container that the runtime started: written by `plim run`, read by every other tool.
 //!
-//! `/run/plim/ID/state.json` for root, `$XDG_RUNTIME_DIR/plim/ID/state.json` otherwise; mode 0600.
+//! `ID/state.json` in the state directory, mode 0600; where that is, the crate `plim-state` says.
 
 use std::collections::BTreeMap;
 

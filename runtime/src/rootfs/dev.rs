@@ -4,11 +4,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, fstat, makedev, mknodat};
 use nix::sys::statfs::FsType;
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
-use super::resolve::{Missing, Root, verify_file_system};
+use super::attributes;
+use super::resolve::{Missing, Root, descriptor_path, verify_file_system};
 use crate::config::DeviceNode;
 use crate::error::{During, Result, RuntimeError};
 use crate::sys;
@@ -27,12 +29,16 @@ const LINKS: [(&str, &str); 6] = [
     ("ptmx", "pts/ptmx"),
 ];
 
+/// Flags of a mount that shows a single device node.
+pub(super) const NODE: MsFlags = MsFlags::MS_RDONLY.union(MsFlags::MS_NOSUID).union(MsFlags::MS_NOEXEC);
+
 /// DEVPTS_SUPER_MAGIC (include/uapi/linux/magic.h).
 const DEVPTS_MAGIC: FsType = FsType(0x1cd1);
 
 /// Makes the standard nodes and links, then the configured ones.
 ///
-/// In a user namespace mknod(2) is refused, so the host's nodes are bound instead.
+/// In a user namespace mknod(2) is refused, so the host's nodes are bound instead. They are bound read-only, which lets their
+/// devices be written to, and their owners, modes and times not be changed.
 pub(crate) fn fill(root: &Root, devices: &[DeviceNode], in_user_namespace: bool) -> Result<()> {
     let dev = root.open_no_symlinks("/dev", Missing::MakeDirectory)?;
     for (name, major, minor) in STANDARD {
@@ -131,7 +137,23 @@ fn bind_node(directory: &OwnedFd, name: &str, node: &DeviceNode) -> Result<()> {
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
     let at = openat2(directory, name, how).during(doing)?;
     let copy = sys::clone_mount(source.as_fd(), false).during(doing)?;
-    sys::move_mount(copy.as_fd(), at.as_fd()).during(doing)
+    sys::move_mount(copy.as_fd(), at.as_fd()).during(doing)?;
+    attributes::change(copy.as_fd(), false, NODE, MsFlags::empty()).during(doing)
+}
+
+/// The container's own /dev/null, found and verified in its root: the host's node would be the container's to chmod.
+pub(crate) fn find_null(root: &Root) -> Result<OwnedFd> {
+    let null = root.open_no_symlinks("/dev/null", Missing::Error)?;
+    verify_device(null.as_fd(), "the container's /dev/null", 1, 3)?;
+    Ok(null)
+}
+
+/// The same, open for reading and writing.
+pub(crate) fn open_null(root: &Root) -> Result<OwnedFd> {
+    let null = find_null(root)?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open(descriptor_path(null.as_fd()).as_str(), flags, Mode::empty())
+        .during(|| "open the container's /dev/null")
 }
 
 /// Fails unless `fd` is the device `major:minor`.

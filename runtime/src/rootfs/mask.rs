@@ -6,24 +6,13 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
-use super::attributes;
-use super::dev::verify_device;
 use super::resolve::{Missing, Root, descriptor_path, is_directory, kernel_top};
+use super::{attributes, dev};
 use crate::error::{During, Result, RuntimeError};
 use crate::sys;
-
-/// The host's /dev/null, verified, to be bound over files.
-pub(crate) fn open_null() -> Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let null = open("/dev/null", flags, Mode::empty()).during(|| "open the host's /dev/null")?;
-    verify_device(null.as_fd(), "the host's /dev/null", 1, 3)?;
-    Ok(null)
-}
 
 /// Opens a path to be covered; `None` when it is not there, which the specification lets pass.
 fn find(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
@@ -34,19 +23,24 @@ fn find(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Masks every path: a directory by an empty read-only tmpfs, anything else by the null device.
+/// Masks every path: a directory by an empty read-only tmpfs, anything else by the container's null device, bound read-only.
 pub(crate) fn mask(root: &mut Root, paths: &[String]) -> Result<()> {
     if paths.is_empty() {
         return Ok(());
     }
-    let null = open_null()?;
-    let mut empty: Option<OwnedFd> = None;
+    let node = dev::find_null(root)?;
+    let (mut null, mut empty): (Option<OwnedFd>, Option<OwnedFd>) = (None, None);
     for path in paths {
         let Some(at) = find(root, path)? else { continue };
         let doing = || format!("mask {path}");
         if !is_directory(at.as_fd(), path)? {
-            let copy = sys::clone_mount(null.as_fd(), false).during(doing)?;
+            let copy = sys::clone_mount(null.as_ref().unwrap_or(&node).as_fd(), false).during(doing)?;
             sys::move_mount(copy.as_fd(), at.as_fd()).during(doing)?;
+            if null.is_none() {
+                // A copy of this mount has its flags.
+                attributes::change(copy.as_fd(), false, dev::NODE, MsFlags::empty()).during(doing)?;
+                null = Some(copy);
+            }
         } else if let Some(empty) = &empty {
             // The same empty directory again: one file system for all, as none can be written.
             let copy = sys::clone_mount(empty.as_fd(), false).during(doing)?;

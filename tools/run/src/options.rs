@@ -13,6 +13,10 @@ thrown away; a directory of the host's data is given with -v, as -v /opt:/opt:ro
 
 SIZE is a number with a unit: b, k, m, g, t or p (powers of 1024; kb and kib are k), bytes without one.
 
+The standard streams are the container's own: plim run copies between the caller's and a pipe, or with -t a \
+pseudo-terminal. Only a pipe of the caller's is handed over as it is. Output that the command wrote is complete when \
+plim run ends.
+
 Exit status: the command's own; 128+N when signal N ended it; 127 the command is not there; 126 it cannot be \
 executed; 125 plim run itself failed, and nothing is left behind.
 
@@ -116,11 +120,11 @@ pub(crate) struct Options {
     #[arg(long, help_heading = PROCESS)]
     pub(crate) init: bool,
 
-    /// Keep standard input open; without it the container reads /dev/null
+    /// Pass standard input on; without it the container reads /dev/null
     #[arg(short, long, help_heading = PROCESS)]
     pub(crate) interactive: bool,
 
-    /// Give the command a pseudo-terminal
+    /// Give the command a pseudo-terminal, in place of all three streams
     #[arg(short, long, help_heading = PROCESS)]
     pub(crate) tty: bool,
 

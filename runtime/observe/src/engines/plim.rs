@@ -1,31 +1,22 @@
 //! Containers that Plimsoll's own runtime started: their state files.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
 use plim_model::state::{ContainerState, STATE_FORMAT};
+use plim_state::{StateDirectory, StateError};
 
 use super::{Engine, Known, RUNNING};
 use crate::Selected;
 use crate::error::{EngineError, FindError};
-use crate::procdir::{Process, read_bounded};
-use crate::why::ReadError;
+use crate::procdir::Process;
 
 /// Bound for one state file: it holds a whole OCI specification with its seccomp rules.
 const LARGEST: usize = 16 << 20;
 
 /// State files of root and of the calling user.
 pub(super) struct Plim;
-
-/// Where state files may be.
-fn directories() -> Vec<PathBuf> {
-    let user = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
-    let user = user.map(|directory| PathBuf::from(directory).join("plim"));
-    std::iter::once(PathBuf::from("/run/plim")).chain(user).collect()
-}
 
 fn unreachable(operation: &str, path: &Path, errno: Errno) -> EngineError {
     EngineError::Unreachable {
@@ -35,23 +26,30 @@ fn unreachable(operation: &str, path: &Path, errno: Errno) -> EngineError {
     }
 }
 
-fn io_errno(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+fn unusable(error: StateError) -> EngineError {
+    match error {
+        StateError::System { operation, path, errno } => unreachable(operation, &path, errno),
+        StateError::Untrusted { path, why } => EngineError::Answer {
+            engine: "plim",
+            what: format!("use the state directory {}", path.display()),
+            found: why,
+            expected: "a directory that only this user can change".to_owned(),
+        },
+    }
 }
 
-/// The state files below `directory`. A directory that is not there holds none; a container's that vanishes while it is
-/// read has ended; one that another user owns is not this reader's.
-fn states_in(directory: &Path) -> Result<Vec<ContainerState>, EngineError> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreachable("list", directory, io_errno(&error))),
+/// The state files in a directory. A container's directory that vanishes while it is read has ended.
+fn states_in(directory: &StateDirectory) -> Result<Vec<ContainerState>, EngineError> {
+    let failed = |operation, path: &Path| {
+        let path = path.to_owned();
+        move |errno| unreachable(operation, &path, errno)
     };
     let mut states = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| unreachable("list", directory, io_errno(&error)))?;
-        let path = entry.path().join("state.json");
-        if let Some(state) = state_at(&path)? {
+    for id in directory.ids().map_err(failed("list", directory.path()))? {
+        let path = directory.path().join(&id);
+        if let Some(container) = directory.container(&id).map_err(failed("open", &path))?
+            && let Some(state) = state_at(&container, path.join(FILE))?
+        {
             states.push(state);
         }
     }
@@ -59,24 +57,22 @@ fn states_in(directory: &Path) -> Result<Vec<ContainerState>, EngineError> {
     Ok(states)
 }
 
-fn state_at(path: &Path) -> Result<Option<ContainerState>, EngineError> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let fd = match open(path, flags, Mode::empty()) {
-        Ok(fd) => fd,
-        // Not a container's directory, or just gone.
-        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
-        Err(errno) => return Err(unreachable("open", path, errno)),
-    };
+const FILE: &str = "state.json";
+
+/// The state in a container's directory; `path` is for people.
+fn state_at(container: &OwnedFd, path: PathBuf) -> Result<Option<ContainerState>, EngineError> {
     let answer = |found: String| EngineError::Answer {
         engine: "plim",
         what: format!("read {}", path.display()),
         found,
         expected: format!("a container state of format {STATE_FORMAT}"),
     };
-    let bytes = read_bounded(fd, LARGEST).map_err(|error| match error {
-        ReadError::Errno(errno) => unreachable("read", path, errno),
-        _ => answer(format!("more than {LARGEST} bytes")),
-    })?;
+    let read =
+        plim_state::read(container, FILE, LARGEST).map_err(|errno| unreachable("read", &path, errno))?;
+    let Some(bytes) = read else { return Ok(None) };
+    if bytes.len() > LARGEST {
+        return Err(answer(format!("more than {LARGEST} bytes")));
+    }
     let value: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|error| answer(error.to_string()))?;
     let format = value.get("format").and_then(|format| format.as_str()).unwrap_or("none");
@@ -109,17 +105,19 @@ fn live_states() -> Result<Vec<ContainerState>, EngineError> {
 }
 
 fn states() -> Result<Vec<ContainerState>, EngineError> {
+    let (roots, own) = (plim_state::of_root(), plim_state::own());
     let mut states = Vec::new();
-    for directory in directories() {
+    match roots.open() {
+        Ok(Some(directory)) => states.extend(states_in(&directory)?),
+        Ok(None) => {}
         // root's directory is of no concern to a user who may not list it.
-        let mine = std::fs::metadata(&directory).map(|metadata| metadata.uid());
-        match states_in(&directory) {
-            Ok(found) => states.extend(found),
-            Err(EngineError::Unreachable { source, .. })
-                if source.kind() == std::io::ErrorKind::PermissionDenied
-                    && mine.is_ok_and(|uid| uid != nix::unistd::geteuid().as_raw()) => {}
-            Err(error) => return Err(error),
-        }
+        Err(StateError::System { errno: Errno::EACCES, .. }) if own != roots => {}
+        Err(error) => return Err(unusable(error)),
+    }
+    if own != roots
+        && let Some(directory) = own.open().map_err(unusable)?
+    {
+        states.extend(states_in(&directory)?);
     }
     Ok(states)
 }
@@ -174,34 +172,39 @@ mod tests {
     #[test]
     fn reads_states_and_knows_the_stale_ones() {
         let top = tempfile::tempdir().expect("tempdir");
+        let state_directory = || plim_state::Place::within(top.path()).make().expect("a state directory");
+        let (live, stale, empty) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
         let own = Process::open(HostPid(std::process::id().cast_signed())).expect("self");
-        for (id, ticks) in [("aaa", own.start_time_ticks()), ("bbb", own.start_time_ticks() + 1)] {
-            std::fs::create_dir(top.path().join(id)).expect("mkdir");
-            std::fs::write(top.path().join(id).join("state.json"), state(id, ticks).to_string())
+        let directory = state_directory();
+        for (id, ticks) in [(&live, own.start_time_ticks()), (&stale, own.start_time_ticks() + 1)] {
+            std::fs::create_dir(directory.path().join(id)).expect("mkdir");
+            std::fs::write(directory.path().join(id).join(FILE), state(id, ticks).to_string())
                 .expect("write");
         }
-        std::fs::create_dir(top.path().join("empty")).expect("mkdir");
-        let states = states_in(top.path()).expect("reads");
-        let live: Vec<&str> = states
+        std::fs::create_dir(directory.path().join(&empty)).expect("mkdir");
+        let states = states_in(&directory).expect("reads");
+        let running: Vec<&str> = states
             .iter()
             .filter(|state| lives(state).expect("looked at"))
             .map(|state| state.id.as_str())
             .collect();
-        assert_eq!((states.len(), live), (2, vec!["aaa"]));
+        assert_eq!((states.len(), running), (2, vec![live.as_str()]));
     }
 
     #[test]
     fn says_what_is_wrong_with_a_state_file() {
         let top = tempfile::tempdir().expect("tempdir");
-        let path = top.path().join("state.json");
+        let path = top.path().join(FILE);
+        let directory = OwnedFd::from(std::fs::File::open(top.path()).expect("opens"));
         for (content, expected) in [
             ("{\"format\":\"2.0\"}", "found format \"2.0\", expected a container state of format 1.0"),
             ("nonsense", "found expected ident at line 1 column 2, expected a container state of format 1.0"),
         ] {
             std::fs::write(&path, content).expect("write");
-            let error = state_at(&path).expect_err("an error").to_string();
+            let error = state_at(&directory, path.clone()).expect_err("an error").to_string();
             assert!(error.ends_with(expected), "{error}");
         }
-        assert!(states_in(&top.path().join("missing")).expect("none").is_empty());
+        std::fs::remove_file(&path).expect("removes");
+        assert_eq!(state_at(&directory, path).expect("none"), None);
     }
 }

@@ -72,6 +72,7 @@ weakenings! {
     Chatty "chatty" "A word that is not the command's own is on its standard output.",
     Deaf "deaf" "Signals do not reach the command, and orphans are not reaped.",
     NoStdio "no-stdio" "stdin is empty and there is no terminal.",
+    HandsOver "hands-over" "The command runs in the launcher's place, with the caller's own streams.",
     SilentFailure "silent-failure" "What a program of ours refuses or fails at is told as status 0, in no words.",
     UnknownPasses "unknown-passes" "Status 3 of a tool, something unknown, is told as 0.",
     InspectElsewhere "inspect-elsewhere" "plim inspect, trace and check look at the process that asks, whatever the target.",

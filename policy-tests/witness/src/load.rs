@@ -37,6 +37,23 @@ pub(crate) fn signals() -> i32 {
     1
 }
 
+/// Writes `out N` and `err N` in turn.
+pub(crate) fn alternate(args: &[String]) -> i32 {
+    for line in 0..number(args, 0) {
+        println!("out {line}");
+        let _ = std::io::stdout().flush();
+        let _ = writeln!(std::io::stderr(), "err {line}");
+    }
+    0
+}
+
+/// Writes until it fails.
+pub(crate) fn pour() -> i32 {
+    let line = [b"poured\n".as_slice(); 512].concat();
+    while std::io::stdout().write_all(&line).and_then(|()| std::io::stdout().flush()).is_ok() {}
+    7
+}
+
 /// Touches memory page by page up to BYTES.
 pub(crate) fn eat_memory(args: &[String]) -> i32 {
     let bytes: usize = args.first().and_then(|word| word.parse().ok()).unwrap_or(0);

@@ -9,6 +9,8 @@
 //! hold SECONDS                 says "ready", ends on SIGTERM or when time is up
 //! signals                      says "ready", then each signal by name; ends on SIGTERM
 //! eat-memory BYTES | fork N | burn-cpu MS | exit N | die SIGNAL | echo WORD… | cat | orphans | children
+//! alternate N                  N lines each on stdout and stderr in turn
+//! pour                         writes to stdout until it cannot any more, then exits with 7
 //! pace                         what calls cost: a line asks, a line answers
 //! crowd N | mounts N [stacked] | hang PATH [FILE]   says "ready" with so many processes or mounts, or files that never answer
 //! flood CALL PROCESSES MS RATE [arguments | path | paths]   says "ready"; after a line on stdin, refused calls as fast as asked
@@ -60,6 +62,8 @@ fn main() {
             0
         }
         Some("cat") => load::cat(),
+        Some("alternate") => load::alternate(rest),
+        Some("pour") => load::pour(),
         Some("pace") => pace::pace(),
         Some("crowd") => hostile::crowd(rest),
         Some("mounts") => hostile::mounts(rest),

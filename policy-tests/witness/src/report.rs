@@ -136,6 +136,20 @@ fn masked() -> BTreeMap<&'static str, &'static str> {
     PATHS.into_iter().map(|path| (path, look(path))).collect()
 }
 
+/// Device and inode number, by which a file is known, and its kind: `DEV:INO file`, `DEV:INO char MAJOR:MINOR`.
+pub(crate) fn identity(path: &str) -> std::io::Result<String> {
+    let meta = fs::metadata(path)?;
+    let kind = meta.file_type();
+    let what = match () {
+        () if kind.is_char_device() => format!("char {}:{}", meta.rdev() >> 8 & 0xfff, meta.rdev() & 0xff),
+        () if kind.is_fifo() => "fifo".to_owned(),
+        () if kind.is_socket() => "socket".to_owned(),
+        () if kind.is_file() => "file".to_owned(),
+        () => "other".to_owned(),
+    };
+    Ok(format!("{}:{} {what}", meta.dev(), meta.ino()))
+}
+
 /// `absent`, `empty` or `open`; reads one byte at most.
 pub(crate) fn look(path: &str) -> &'static str {
     use std::io::Read;

@@ -28,6 +28,7 @@ fn verdict(call: &[String]) -> String {
                 .map_or_else(|e| io_name(&e), |text| text.trim_end().to_owned());
         }
         "look" => return report::look(word(1)).to_owned(),
+        "stat" => return report::identity(word(1)).unwrap_or_else(|error| io_name(&error)),
         "readlink" => {
             return fs::read_link(word(1)).map_or_else(|e| io_name(&e), |path| path.display().to_string());
         }

@@ -367,7 +367,7 @@ fn background(ctx: &Ctx) -> Result<()> {
     let command = launcher(ctx, &case, &["-i"], &["cat"]);
     // An interactive shell with the terminal as its controlling one.
     let mut shell = Command::new("setsid");
-    shell.args(["--ctty", "bash", "-c", "set -m; \"$0\" \"$@\" & wait $!; echo stopped $?; fg %1"]);
+    shell.args(["-c", "bash", "-c", "set -m; \"$0\" \"$@\" & wait $!; echo stopped $?; fg %1"]);
     shell.arg(command.get_program()).args(command.get_args());
     shell.stdin(terminal.stdio()?).stdout(terminal.stdio()?).stderr(terminal.stdio()?);
     let mut child = Ended(shell.spawn()?);

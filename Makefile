@@ -14,8 +14,8 @@ DESTDIR ?=
 BINDIR = $(DESTDIR)$(PREFIX)/bin
 SHAREDIR = $(DESTDIR)$(PREFIX)/share
 
-# A cargo that is new enough, wherever it is (setup.sh brings one where it can).
-export PATH := $(shell policy-tests/setup/toolchain.sh 2>/dev/null | sed 's/$$/:/')$(PATH)
+# A cargo that is new enough, wherever it is (setup.sh brings one where it can), and the commands of the private tree.
+export PATH := $(shell policy-tests/setup/toolchain.sh 2>/dev/null | sed 's/$$/:/')$(shell . policy-tests/setup/lib.sh; echo "$$PATH")
 # Run at first use, so that `make help` needs no compiler and `make setup` may bring one.
 HOST = $(eval HOST := $$(shell rustc -vV | sed -n 's/^host: //p'))$(HOST)
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
@@ -102,17 +102,19 @@ clean: ## remove what was built (downloaded kernels stay in their cache)
 
 # For the goals above and the scripts; not in the help.
 release: FORCE
-	@cargo build --release --quiet $(CARGO_FLAGS) --workspace --bins
+	@policy-tests/setup/cargo.sh 'release build' build --release $(CARGO_FLAGS) --workspace --bins
 	@# Also where one looks for what cargo built for this machine.
 	@install -d $(TARGET_DIR)/release && ln -f $(addprefix $(RELEASE)/,$(TOOLS)) $(TARGET_DIR)/release/
 unit: FORCE
-	@cargo test $(CARGO_FLAGS) --workspace --no-fail-fast -- $(UNIT_FLAGS)
+	@policy-tests/setup/cargo.sh 'unit tests' test $(CARGO_FLAGS) --workspace --no-fail-fast $(if $(UNIT_FLAGS),-- $(UNIT_FLAGS))
+unit-programs: FORCE
+	@policy-tests/setup/cargo.sh 'build of the unit tests' test $(CARGO_FLAGS) --workspace --no-run
 live: FORCE
-	@cargo test $(CARGO_FLAGS) -p plim-seccomp --test live -- --nocapture rules_diagram_program_and_kernel_agree
+	@policy-tests/setup/cargo.sh 'live tests' test $(CARGO_FLAGS) -p plim-seccomp --test live -- --nocapture rules_diagram_program_and_kernel_agree
 clippy: FORCE
-	@cargo clippy --quiet $(CARGO_FLAGS) --workspace --all-targets -- $(CLIPPY_FLAGS)
+	@policy-tests/setup/cargo.sh clippy clippy $(CARGO_FLAGS) --workspace --all-targets -- $(CLIPPY_FLAGS)
 limits-tests: FORCE # prints the program; built as the unit tests are
-	@cargo test --quiet $(CARGO_FLAGS) --package plim-runtime --lib --no-run --message-format=json | \
+	@policy-tests/setup/cargo.sh 'build of the limits tests' test $(CARGO_FLAGS) --package plim-runtime --lib --no-run --message-format=json | \
 		sed -n -E 's/.*"executable":"([^"]+)".*/\1/p'
 where: FORCE
 	@echo $(RELEASE)

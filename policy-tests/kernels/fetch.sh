@@ -27,8 +27,8 @@ else
 fi
 
 missing=$(have apt-get apt-cache dpkg-deb xz zstd) || die "needed to fetch kernels and not on PATH: $missing"
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-[ -e "$keyring" ] || keyring=${keyring%.gpg}.pgp # its name from Debian 14 on
+# .pgp from Debian 14 on; in the private tree where the package could not be installed.
+for keyring in {,"$private/root"}/usr/share/keyrings/debian-archive-keyring.{gpg,pgp}; do [ ! -e "$keyring" ] || break; done
 
 # mirror: the Debian mirror that PLIM_DEBIAN_MIRROR names, else the one that this machine is configured for. There is
 # none on Ubuntu.

@@ -17,19 +17,26 @@ root=$work/root
 mkdir -p "$root"/{bin,sbin,usr/bin,usr/sbin,lib,lib64,etc,root,home,tmp,var/tmp,proc,sys,dev,modules}
 chmod 1777 "$root/tmp" "$root/var/tmp"
 
-# add FILE [GUEST-PATH]: a file and, when it is a dynamic executable, its libraries.
+# add FILE [GUEST-PATH]: a file and, when it is a dynamic executable, its libraries. A wrapper of the private tree stands for
+# its program, whose libraries are where the guest's loader looks.
 add() {
-	local file=$1 to=$root${2:-$1} library
+	local file=$1 to=$root${2:-$1} path='' library
+	if [ "$(dirname "$file")" = "$private/bin" ]; then
+		file=$(find "$private"/root/{,usr/}{bin,sbin} -name "$(basename "$file")" -print -quit 2>/dev/null || true)
+		path=$(private_libraries)
+	fi
 	mkdir -p "$(dirname "$to")"
 	cp -L "$file" "$to"
-	for library in $(ldd "$file" 2>/dev/null | grep -oE '/[^ ]+'); do
-		[ -e "$root$library" ] || { mkdir -p "$root$(dirname "$library")" && cp -L "$library" "$root$library"; }
+	for library in $(LD_LIBRARY_PATH=$path ldd "$file" 2>/dev/null | grep -oE '/[^ ]+'); do
+		to=$root${library#"$private/root"}
+		[ -e "$to" ] || { mkdir -p "$(dirname "$to")" && cp -L "$library" "$to"; }
 	done
 }
 
 busybox=$(command -v busybox)
-if ldd "$busybox" >/dev/null 2>&1; then die "$busybox is not static; Debian's package is busybox-static"; fi
 add "$busybox" /bin/busybox
+busybox=$root/bin/busybox
+if ldd "$busybox" >/dev/null 2>&1; then die "$busybox is not static; Debian's package is busybox-static"; fi
 ln -s busybox "$root/bin/sh"
 install -m 755 "$here/guest/init" "$root/init"
 install -m 755 "$job" "$root/job"

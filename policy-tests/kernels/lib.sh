@@ -4,9 +4,8 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC2034 # used by the scripts that source this file
 repository=$(cd "$here/../.." && pwd)
-# Kernels are kept outside the tree: `make clean` and a new clone need not download them again.
-# shellcheck disable=SC2034 # likewise
-cache=${PLIM_KERNEL_CACHE:-${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/plimsoll/kernels}
+# shellcheck source-path=SCRIPTDIR source=../setup/lib.sh
+. "$here/../setup/lib.sh"
 
 say() { printf '%s\n' "$*" >&2; }
 die() {

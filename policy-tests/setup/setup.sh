@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sets up what is missing on this machine: setup.sh build|demo|test
 #
-# As root on Debian or Ubuntu: installs it through apt. Elsewhere it installs nothing, says exactly what is missing
-# and what will be skipped for it. Status 0: what is asked for can be done (maybe with parts skipped, which were
+# As root on Debian or Ubuntu: installs it through apt; a package that apt refuses beside what is installed is unpacked into a
+# private tree instead (private.sh). Elsewhere it installs nothing, says exactly what is missing and what will be skipped for it. Status 0: what is asked for can be done (maybe with parts skipped, which were
 # named); 2: it cannot be. In CI (the variable CI is set) a missing package is never a skip: status 2.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -16,15 +16,9 @@ test) goals='build demo test' ;;
 	exit 2
 	;;
 esac
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$here/lib.sh"
 say() { printf 'setup: %s\n' "$*" >&2; }
-
-# present THERE: a command on PATH (or in /usr/sbin, which not every user has there), or a file.
-present() {
-	case $1 in
-	/*) compgen -G "$1" >/dev/null ;;
-	*) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
-	esac
-}
 
 # lines: `package <tab> goal <tab> why` of every package of the goals that is not there.
 lines() {
@@ -61,14 +55,17 @@ if [ -n "$missing" ] || rust_missing; then
 		fi
 		if [ ${#packages[@]} -gt 0 ]; then
 			say "installing ${packages[*]}"
-			apt-get -q -y --no-install-recommends install "${packages[@]}" >"$log" 2>&1 || {
+			# --no-remove: apt would else take away what is installed to make room.
+			apt-get -q -y --no-remove --no-install-recommends install "${packages[@]}" >"$log" 2>&1 || {
 				tail -n 20 "$log" >&2
 				# One package that cannot be had must not keep the others away.
 				say 'that did not work as a whole; trying one by one'
 				for package in "${packages[@]}"; do
-					apt-get -q -y --no-install-recommends install "$package" >"$log" 2>&1 || {
+					apt-get -q -y --no-remove --no-install-recommends install "$package" >"$log" 2>&1 || {
 						say "could not install $package:"
-						grep -E '^(E:|dpkg: error)' "$log" >&2 || tail -n 3 "$log" >&2
+						grep -E '^(E:|dpkg: error| [^ ]+ : )' "$log" >&2 || tail -n 3 "$log" >&2
+						say "unpacking $package into a private tree instead"
+						"$here/private.sh" "$package" || true # what is still missing is named below
 					}
 				done
 			}

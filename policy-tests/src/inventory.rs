@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -78,20 +78,22 @@ impl Inventory {
         self.0.difference(&before.0).cloned().collect()
     }
 
-    /// Waits up to `patience` until nothing is left that was not there `before`.
+    /// Looks up to `looks` times until nothing is left that was not there `before`. Looks and not seconds: on a busy machine each
+    /// takes longer, as what is waited for does.
     ///
     /// # Errors
     /// The list of what is left.
-    pub fn settle(before: &Inventory, patience: Duration) -> Result<Duration> {
-        let start = Instant::now();
+    pub fn settle(before: &Inventory, looks: usize) -> Result<()> {
         let mut left = Inventory::take().beyond(before);
+        let mut looked = 0;
         loop {
             if left.is_empty() {
-                return Ok(start.elapsed());
+                return Ok(());
             }
-            if start.elapsed() > patience {
-                bail!("left behind after {patience:?}:\n    {}", left.join("\n    "));
+            if looked == looks {
+                bail!("left behind after {looks} looks:\n    {}", left.join("\n    "));
             }
+            looked += 1;
             let now = Inventory::take();
             // What was there all the time: other users of the machine come and go meanwhile.
             left.retain(|item| now.0.contains(item));

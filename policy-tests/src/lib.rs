@@ -29,6 +29,9 @@ pub use needs::Need;
 pub use spec::Case;
 pub use weaken::Weakening;
 
+/// Ends a test that hangs; nothing that is waited for takes a tenth of it, on a busy machine too.
+pub const HANG_GUARD: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// One test of one promise.
 #[derive(Clone, Copy)]
 pub struct Test {

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::inventory::Inventory;
 use crate::{Ctx, Need, Suite, Test, Weakening as W, sys};
 
-/// How long the kernel and a monitor may take to take everything down.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How often is looked until the kernel and a monitor have taken everything down: about a second on a quiet machine.
+const LOOKS: usize = 100;
 
 /// Each kind of thing that a run makes.
 const EVERYTHING: &[W] =
@@ -76,7 +76,7 @@ fn after_exit(ctx: &Ctx) -> Result<()> {
     for code in ["0", "3"] {
         ctx.witness_run(&["exit", code])?;
     }
-    Inventory::settle(&before, PATIENCE).map(drop)
+    Inventory::settle(&before, LOOKS)
 }
 
 fn after_failure(ctx: &Ctx) -> Result<()> {
@@ -99,7 +99,7 @@ fn after_failure(ctx: &Ctx) -> Result<()> {
     let bind = ["rbind"];
     let missing = ctx.case(&["exit", "0"])?.mount("/data", "bind", "/nowhere/at/all", &bind);
     ensure!(ctx.run(missing)?.code != 0, "a volume that is not there was mounted");
-    Inventory::settle(&before, PATIENCE).map(drop)
+    Inventory::settle(&before, LOOKS)
 }
 
 fn after_kill(ctx: &Ctx) -> Result<()> {
@@ -108,14 +108,14 @@ fn after_kill(ctx: &Ctx) -> Result<()> {
     running.wait_for("ready")?;
     sys::kill(running.host_pid()?, libc::SIGKILL);
     running.finish()?;
-    Inventory::settle(&before, PATIENCE).map(drop)
+    Inventory::settle(&before, LOOKS)
 }
 
 fn after_out_of_memory(ctx: &Ctx) -> Result<()> {
     let before = Inventory::take();
     let limits = json!({"limit": 32 << 20, "swap": 32 << 20});
     ctx.run(ctx.case(&["eat-memory", "209715200"])?.with("/linux/resources/memory", limits))?;
-    Inventory::settle(&before, PATIENCE).map(drop)
+    Inventory::settle(&before, LOOKS)
 }
 
 fn launcher_killed(ctx: &Ctx) -> Result<()> {
@@ -128,24 +128,24 @@ fn launcher_killed(ctx: &Ctx) -> Result<()> {
     );
     running.signal(libc::SIGKILL);
     running.finish()?;
-    Inventory::settle(&before, PATIENCE)?;
+    Inventory::settle(&before, LOOKS)?;
     // With an orphan in the container, which no parent takes down.
     let mut running = ctx.plim_start(&["--init"], &["hold", "20"])?;
     running.wait_for("ready")?;
     running.signal(libc::SIGKILL);
     running.finish()?;
-    Inventory::settle(&before, PATIENCE).map(drop)
+    Inventory::settle(&before, LOOKS)
 }
 
 fn host_layer(ctx: &Ctx) -> Result<()> {
     let before = Inventory::take();
     ctx.plim_host(&[], &["/witness", "exit", "0"])?;
-    Inventory::settle(&before, PATIENCE)?;
+    Inventory::settle(&before, LOOKS)?;
     let mut running = ctx.plim_host_start(&[], &["/witness", "hold", "20"])?;
     running.wait_for("ready")?;
     running.signal(libc::SIGKILL);
     running.finish()?;
-    Inventory::settle(&before, PATIENCE).map(drop)
+    Inventory::settle(&before, LOOKS)
 }
 
 /// A small generator (xorshift64*), so that a failing seed can be run again: `PLIM_KILL_SEED`.
@@ -191,7 +191,7 @@ fn kill_loop(ctx: &Ctx) -> Result<()> {
             // A child that dies in a moment may still be making mount points in the bundle.
             killed.push(running);
         }
-        Inventory::settle(&before, PATIENCE)
+        Inventory::settle(&before, LOOKS)
             .with_context(|| format!("seed {seed}, after {done} of {runs} runs, start takes {whole} us"))?;
     }
     Ok(())

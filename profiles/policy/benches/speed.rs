@@ -12,10 +12,11 @@ use load::{all_packs, manifests, snapshots};
 
 fn main() {
     let files = common::Files(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     for policies in [vec!["pack:docker-default".to_owned()], all_packs()] {
-        let took = manifests(10_000, &files, &policies);
+        let took = manifests(10_000, &files, &policies, threads);
         assert!(took <= Duration::from_secs(5), "10,000 manifests by {policies:?} took {took:?}");
     }
-    let took = snapshots(1_000, &files);
+    let took = snapshots(1_000, &files, threads);
     assert!(took <= Duration::from_secs(2), "1,000 snapshots took {took:?}");
 }

@@ -408,8 +408,8 @@ mod tests {
     fn what_goes_before_a_run_has_to_succeed_in_time() {
         let before =
             |shell, millis| trials(Some(shell), Duration::from_millis(millis)).before(&Tail::default());
-        before("true", 5_000).expect("succeeds");
-        let failed = before("exit 3", 5_000).expect_err("fails").to_string();
+        before("true", 60_000).expect("succeeds");
+        let failed = before("exit 3", 60_000).expect_err("fails").to_string();
         assert!(failed.contains("ended with status 3"), "{failed}");
         let late = before("exec sleep 60", 100).expect_err("is late").to_string();
         assert!(late.contains("took longer than 0.1 s"), "{late}");

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 use common::{can_run, plim_run, stderr, stdout};
 
+/// Ends a test that hangs.
+const HANG_GUARD: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Runs a shell line in a container and returns what it printed.
 #[track_caller]
 fn inside(options: &[&str], line: &str) -> String {
@@ -144,7 +147,7 @@ fn a_detached_container_prints_its_id_and_holds_its_name() {
         return;
     }
     let name = format!("detached-{}", std::process::id());
-    let out = plim_run(&["-d", "--name", &name, "sleep", "2"]);
+    let out = plim_run(&["-d", "--name", &name, "sleep", "600"]);
     let id = stdout(&out).trim_end().to_owned();
     assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
     assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id:?}");
@@ -153,8 +156,15 @@ fn a_detached_container_prints_its_id_and_holds_its_name() {
     let again = plim_run(&["--name", &name, "true"]);
     assert_eq!(again.status.code(), Some(125));
     assert!(stderr(&again).contains(&name), "{}", stderr(&again));
-    std::thread::sleep(std::time::Duration::from_millis(2500));
-    assert!(!std::path::Path::new(&state).exists(), "it is removed when it ends");
+    let text = std::fs::read_to_string(&state).expect("a state");
+    let (_, pid) = text.split_once("\"pid\":").expect("a pid");
+    let pid: String = pid.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill").success());
+    let begun = std::time::Instant::now();
+    while std::path::Path::new(&state).exists() {
+        assert!(begun.elapsed() < HANG_GUARD, "it is removed when it ends");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     let out = plim_run(&["-d", "no-such-program"]);
     assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(127), ""), "{}", stderr(&out));
 }

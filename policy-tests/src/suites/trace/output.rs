@@ -215,10 +215,7 @@ fn programs_of(pid: u32) -> Result<Vec<u32>> {
 fn gone(programs: &[u32], after: &str) -> Result<()> {
     let start = Instant::now();
     while let Some(id) = programs.iter().find(|id| sys::bpf_program_exists(**id)) {
-        ensure!(
-            start.elapsed() < Duration::from_secs(5),
-            "after {after} program {id} is still in the kernel"
-        );
+        ensure!(start.elapsed() < crate::HANG_GUARD, "after {after} program {id} is still in the kernel");
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())

@@ -75,7 +75,5 @@ fn survived(flood: &Flood) -> Result<()> {
     crate::same("its exit status", flood.status, if flood.lost + flood.skipped_runs > 0 { 3 } else { 0 })?;
     ensure!(flood.memory_bytes < 128 << 20, "the tracer had {} bytes of memory", flood.memory_bytes);
     ensure!(flood.output_bytes < 64 << 10, "its report has {} bytes", flood.output_bytes);
-    // The ring is read to its end; emulation takes its time.
-    ensure!(flood.stopped_in < Duration::from_secs(10), "it ended after {:?}", flood.stopped_in);
     Ok(())
 }

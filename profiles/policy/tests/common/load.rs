@@ -15,14 +15,14 @@ use plim_policy::{declared, packs};
 
 use super::common;
 
-fn options(files: &common::Files) -> Options<'_> {
+fn options(files: &common::Files, threads: usize) -> Options<'_> {
     Options {
         today: common::TODAY,
         facts: common::facts(CapabilitySet::DOCKER_DEFAULT),
         engine: None,
         libseccomp: None,
         source: files,
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads,
     }
 }
 
@@ -39,7 +39,12 @@ pub(crate) fn all_packs() -> Vec<String> {
     packs::names().filter(|name| *name != "pss-baseline").map(|name| format!("pack:{name}")).collect()
 }
 
-pub(crate) fn manifests(count: usize, files: &common::Files, policies: &[String]) -> Duration {
+pub(crate) fn manifests(
+    count: usize,
+    files: &common::Files,
+    policies: &[String],
+    threads: usize,
+) -> Duration {
     let text = |n: usize| {
         format!(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web-{n}\n  namespace: shop\n  labels: {{app: web, tier: front}}\nspec:\n  replicas: 2\n  template:\n    metadata:\n      labels: {{app: web}}\n    spec:\n      securityContext:\n        runAsNonRoot: true\n        seccompProfile: {{type: RuntimeDefault}}\n      containers:\n        - name: web\n          image: registry.example/web:{n}\n          env:\n            - {{name: A, value: b}}\n            - {{name: C, value: d}}\n          ports: [{{containerPort: 8080}}]\n          resources: {{limits: {{memory: 256Mi, cpu: 500m}}}}\n          securityContext:\n            allowPrivilegeEscalation: {}\n            capabilities: {{drop: [ALL]}}\n          volumeMounts:\n            - {{name: cache, mountPath: /cache}}\n      volumes:\n        - {{name: cache, emptyDir: {{}}}}\n",
@@ -56,7 +61,7 @@ pub(crate) fn manifests(count: usize, files: &common::Files, policies: &[String]
         );
     }
     let set = load(policies, files).expect("loads");
-    let findings = judge(&set, &subjects, &options(files));
+    let findings = judge(&set, &subjects, &options(files, threads));
     let json = serde_json::to_vec(&findings).expect("JSON");
     let (took, wall) = (used() - before, start.elapsed());
     println!(
@@ -68,7 +73,7 @@ pub(crate) fn manifests(count: usize, files: &common::Files, policies: &[String]
     took
 }
 
-pub(crate) fn snapshots(count: usize, files: &common::Files) -> Duration {
+pub(crate) fn snapshots(count: usize, files: &common::Files, threads: usize) -> Duration {
     let text = common::hardened().to_string();
     let (start, before) = (Instant::now(), used());
     let subjects: Vec<Subject> = (0..count)
@@ -80,7 +85,7 @@ pub(crate) fn snapshots(count: usize, files: &common::Files) -> Duration {
         })
         .collect();
     let set = load(&all_packs(), files).expect("loads");
-    let findings = judge(&set, &subjects, &options(files));
+    let findings = judge(&set, &subjects, &options(files, threads));
     let (took, wall) = (used() - before, start.elapsed());
     println!(
         "{count} snapshots by {} rules of all packs: {took:?} of processor time, {wall:?} in all ({} findings)",

@@ -40,9 +40,7 @@ fn everything_dies_and_everything_is_removed() {
     let removal: Removal = serde_json::from_str(&told).expect("plain data");
     removal.kill_all().expect("killed");
     assert_eq!(child.wait(), 137);
-    let start = Instant::now();
     removal.remove().expect("removed");
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert!(removal.leaves.iter().all(|leaf| !leaf.exists()));
     removal.kill_all().expect("nothing there, nothing to kill");
     removal.remove().expect("nothing there, nothing to remove");

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Ordinary work of a container, for a tracer to watch: a package manager, a compiler, an interpreter, a web server under load.
-# Nothing of it needs a network. All of it is done again until SECONDS have passed, and once at least.
+# Nothing of it needs a network, and of the host's configuration nothing is used: hooks of the host's apt and dpkg are not this work.
+# All of it is done again until SECONDS have passed, and once at least.
 set -eu
 seconds=${1:-0}
 work=$(mktemp -d)
@@ -20,12 +21,19 @@ packages() {
 	} >Packages
 	echo "deb [trusted=yes] file:$work ./" >etc/sources.list
 	chmod 755 "$work"
-	set -- -q -o Dir::Etc::SourceList="$work/etc/sources.list" -o Dir::Etc::SourceParts=/dev/null
-	apt-get "$@" update
-	apt-get "$@" -y install plimtest
+	# APT_CONFIG is read before the host's files, so it can keep them from being read; dpkg has no such word, and this / is a copy.
+	cat >etc/apt.conf <<-A
+		Dir::Etc { Main "/dev/null"; Parts "/dev/null"; Preferences "/dev/null"; PreferencesParts "/dev/null"; };
+		Dir::Etc::SourceList "$work/etc/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+	A
+	rm -rf /etc/dpkg/dpkg.cfg /etc/dpkg/dpkg.cfg.d
+	export APT_CONFIG="$work/etc/apt.conf"
+	apt-get -q update
+	apt-get -q -y install plimtest
 	test -e /usr/share/plimtest/file
 	dpkg -s plimtest
-	apt-get "$@" -y remove plimtest
+	apt-get -q -y remove plimtest
 }
 
 compiler() {

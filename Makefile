@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build test prove lint bench kernels demo install uninstall clean FORCE
+.PHONY: help setup build test prove fuzz lint bench kernels demo install uninstall clean FORCE
 MAKEFLAGS += --no-print-directory
 
 PREFIX ?= /usr/local
@@ -57,6 +57,10 @@ checked: FORCE
 prove: ## what `make test` proves, at full length: each promise broken on purpose, ten million calls asked of this kernel, ten minutes of work traced, 500 starts raced, programs shrunk
 	@policy-tests/setup/setup.sh test
 	@policy-tests/setup/test.sh prove calls work starts shrink
+
+fuzz: ## every parser on mutated inputs from a new seed, which is printed (FUZZ_SECONDS=60 in all)
+	@policy-tests/setup/setup.sh build
+	@PLIM_FUZZ_TOTAL=$(or $(FUZZ_SECONDS),60) policy-tests/setup/fuzz.sh
 
 lint: ## formatting, clippy, shellcheck, cargo-deny
 	@policy-tests/setup/lint.sh
@@ -111,6 +115,8 @@ unit-programs: FORCE
 	@policy-tests/setup/cargo.sh 'build of the unit tests' test $(CARGO_FLAGS) --workspace --no-run
 live: FORCE
 	@policy-tests/setup/cargo.sh 'live tests' test $(CARGO_FLAGS) -p plim-seccomp --test live -- --nocapture rules_diagram_program_and_kernel_agree
+fuzz-targets: FORCE
+	@policy-tests/setup/cargo.sh 'fuzz targets' test $(CARGO_FLAGS) $(PACKAGES) --tests --no-fail-fast -- --nocapture --test-threads=1 fuzz_
 clippy: FORCE
 	@policy-tests/setup/cargo.sh clippy clippy $(CARGO_FLAGS) --workspace --all-targets -- $(CLIPPY_FLAGS)
 limits-tests: FORCE # prints the program; built as the unit tests are

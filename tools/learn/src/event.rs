@@ -144,4 +144,28 @@ mod tests {
         assert_eq!(Event::parse(&record), None);
         assert_eq!(Event::parse(&record[1..]), None);
     }
+
+    #[test]
+    fn fuzz_events_and_documents() {
+        let mut seed = vec![0; SIZE];
+        seed[0] = 1;
+        let target =
+            plim_fuzz::Target::new("events of plim learn").seeds([seed, vec![255; SIZE]]).rounds(4_000);
+        plim_fuzz::fuzz(target, |bytes| {
+            let mut record = bytes.to_vec();
+            record.resize(SIZE, 0);
+            drop((Event::parse(bytes), Event::parse(&record)));
+        });
+        let seeds = [
+            r#"{"format": "1.0", "workload": {"options": ["--rm"], "command": ["sh"]}, "syscalls": {"x86_64": ["read"]}}"#,
+        ];
+        let target = plim_fuzz::Target::new("recording, proposal")
+            .seeds(seeds)
+            .words(&["\"paths\":", "\"1.0\""])
+            .rounds(2_000);
+        plim_fuzz::fuzz(target, |bytes| {
+            drop((crate::recording::Recording::parse(bytes), crate::proposal::Proposal::parse(bytes)));
+            drop(crate::trial::Refusals::parse(bytes));
+        });
+    }
 }

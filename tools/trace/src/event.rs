@@ -352,4 +352,19 @@ mod tests {
             assert_eq!(Event::parse(&vec![0; size]), None);
         }
     }
+
+    #[test]
+    fn fuzz_events() {
+        let target = plim_fuzz::Target::new("events of plim trace")
+            .seeds([vec![0; SIZE], vec![255; SIZE]])
+            .rounds(4_000);
+        plim_fuzz::fuzz(target, |bytes| {
+            let mut record = bytes.to_vec();
+            record.resize(SIZE, 0);
+            drop((Event::parse(bytes), key(bytes), key(&record)));
+            if let Some(event) = Event::parse(&record) {
+                crate::decode::arguments(&event);
+            }
+        });
+    }
 }

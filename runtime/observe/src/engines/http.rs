@@ -149,4 +149,24 @@ mod tests {
         assert!(server.join().expect("server").starts_with("GET /x?y=1 HTTP/1.1\r\n"));
         assert!(get(&top.path().join("none"), "/").is_err());
     }
+
+    #[test]
+    fn fuzz_http_and_docker() {
+        let list =
+            r#"[{"Id":"0123abcd","Names":["/web","/web/alias"],"Image":"nginx","State":"running","Pid":7}]"#;
+        let chunked = format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{list}\r\n0\r\n\r\n",
+            list.len()
+        );
+        let plain = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{list}", list.len());
+        let words =
+            &["\r\n", "\r\n\r\n", "0\r\n", "ffffffffffffffff", "Content-Length: ", "\"Names\":", "HTTP/1."];
+        let target =
+            plim_fuzz::Target::new("http, docker").seeds([chunked, plain]).words(words).rounds(4_000);
+        plim_fuzz::fuzz(target, |bytes| {
+            if let Ok(answer) = parse(bytes) {
+                crate::engines::docker::read_list(&answer.body);
+            }
+        });
+    }
 }

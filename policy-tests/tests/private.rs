@@ -19,12 +19,7 @@ impl Machine {
         }
         let program = "#!/bin/sh\ncat \"$(dirname \"$0\")/../share/plimtest/data\"\n";
         machine.package("plimtest-common", "", "usr/share/plimtest/data", "from the private tree\n");
-        machine.package(
-            "plimtest-wanted",
-            "Depends: plimtest-common\n",
-            "usr/bin/plimtest-wanted",
-            program,
-        );
+        machine.package("plimtest-wanted", "Depends: plimtest-common\n", "usr/bin/plimtest-wanted", program);
         let other = "Package: plimtest-other\nStatus: install ok installed\nVersion: 10.0\nArchitecture: all\n\
                      Maintainer: a test <test@localhost>\nBreaks: plimtest-common (<< 8.0)\nDescription: a test\n\n";
         fs::write(machine.path("dpkg/status"), other).unwrap();
@@ -62,8 +57,10 @@ impl Machine {
         let sum = Command::new("sha256sum").arg(&deb).output().unwrap();
         let sum = String::from_utf8(sum.stdout).unwrap();
         let size = fs::metadata(&deb).unwrap().len();
-        let entry =
-            format!("{control}Filename: ./{name}.deb\nSize: {size}\nSHA256: {}\n\n", sum.split(' ').next().unwrap());
+        let entry = format!(
+            "{control}Filename: ./{name}.deb\nSize: {size}\nSHA256: {}\n\n",
+            sum.split(' ').next().unwrap()
+        );
         let index = self.path("repository/Packages");
         fs::write(&index, fs::read_to_string(&index).unwrap_or_default() + &entry).unwrap();
     }
@@ -102,7 +99,9 @@ fn what_apt_refuses_runs_from_a_private_tree() {
     // setup.sh counts it as present, with nothing installed.
     let there = "PATH=/usr/bin:/bin; . setup/lib.sh; present plimtest-wanted && present '~/usr/share/plimtest/data' && ! present no-such";
     let mut bash = Command::new("bash");
-    bash.args(["-c", there]).current_dir(env!("CARGO_MANIFEST_DIR")).env("PLIM_KERNEL_CACHE", machine.path("cache"));
+    bash.args(["-c", there])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PLIM_KERNEL_CACHE", machine.path("cache"));
     assert!(bash.status().unwrap().success());
     assert_eq!(fs::read(machine.path("dpkg/status")).unwrap(), before, "what is installed was changed");
 

@@ -84,6 +84,7 @@ weakenings! {
     LearnForgets "learn-forgets" "Of the system calls that plim learn saw or proposes, only the first is kept.",
     HostExecutable "host-executable" "What is held of a process of the launcher's is the host's plim-run.",
     CallersKeyring "callers-keyring" "The session keyring has the caller's key.",
+    Unescaped "unescaped" "What others named is written as it is by the tools that look.",
     LeavesCgroup "leaves-cgroup" "A cgroup stays behind.",
     LeavesMount "leaves-mount" "A mount stays behind.",
     LeavesProcess "leaves-process" "A process stays behind.",

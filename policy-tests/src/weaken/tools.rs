@@ -35,6 +35,11 @@ impl Weakening {
                 outcome.stderr.clear();
             }
             Weakening::UnknownPasses if program.starts_with("plim-") && outcome.code == 3 => outcome.code = 0,
+            Weakening::Unescaped => {
+                for text in [&mut outcome.stdout, &mut outcome.stderr] {
+                    *text = text.replace("\\u{202e}", "\u{202e}").replace("\\u202e", "\u{202e}");
+                }
+            }
             Weakening::InspectForgets if program == "plim-inspect" => {
                 let Ok(mut snapshot) = serde_json::from_str::<Value>(&outcome.stdout) else { return };
                 if let Some(fields) = snapshot.as_object_mut() {

@@ -24,7 +24,7 @@ pub struct OddProcess {
     pub pid: HostPid,
     /// Its pid in the container.
     pub container_pid: Observed<ContainerPid>,
-    /// `comm`, escaped; up to 15 bytes, set by the process itself, so no proof of anything.
+    /// `comm`: up to 15 bytes, set by the process itself, so no proof of anything.
     pub comm: String,
     /// What differs, each as `FACT: INIT'S VALUE, here VALUE`, sorted.
     pub differs: Vec<String>,

@@ -41,7 +41,7 @@ pub struct TargetInfo {
     pub pid: HostPid,
     /// The image or root file system the engine says it runs.
     pub image: Option<String>,
-    /// The command line of the first process, each argument escaped for printing.
+    /// The command line of the first process, as the process has it.
     pub command: Vec<String>,
 }
 

@@ -222,7 +222,7 @@ fn command(task: &TaskDir) -> Observed<Vec<String>> {
     observed("read /proc/PID/cmdline", None, task.read("cmdline", LONGEST)).map(|bytes| {
         let mut arguments: Vec<String> = bytes
             .split(|byte| *byte == 0)
-            .map(|argument| plim_model::text::escape(&String::from_utf8_lossy(argument)).to_string())
+            .map(|argument| String::from_utf8_lossy(argument).into_owned())
             .collect();
         // Each argument ends with a NUL.
         if arguments.last().is_some_and(String::is_empty) {

@@ -268,7 +268,7 @@ fn told(pid: HostPid, task: &TaskDir, differs: Vec<String>) -> OddProcess {
         Observed::Unknown(why) => Observed::Unknown(why),
     };
     let comm = task.text("comm").unwrap_or_default();
-    OddProcess { pid, container_pid, comm: plim_model::text::escape(comm.trim_end_matches('\n')), differs }
+    OddProcess { pid, container_pid, comm: comm.trim_end_matches('\n').to_owned(), differs }
 }
 
 /// `FACT: INIT'S VALUE, here VALUE`, sorted.

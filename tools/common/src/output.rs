@@ -87,9 +87,7 @@ impl Destination {
     /// # Errors
     /// As [`Destination::emit`].
     pub fn emit_json(self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        let mut text = serde_json::to_vec_pretty(value)?;
-        text.push(b'\n');
-        self.emit(&text)
+        self.emit(json_text(value)?.as_bytes())
     }
 
     /// What was written becomes the file's content.
@@ -133,6 +131,22 @@ impl Write for Destination {
             Place::Replacing { file, .. } => file.flush(),
         }
     }
+}
+
+/// A JSON value, indented, with a final newline: the form of every document that a tool writes.
+///
+/// # Errors
+/// When the value cannot be JSON.
+pub fn json_text(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    Ok(plim_model::text::json(&serde_json::to_string_pretty(value)?) + "\n")
+}
+
+/// A JSON value on a line, which is not ended.
+///
+/// # Errors
+/// When the value cannot be JSON.
+pub fn json_line(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    Ok(plim_model::text::json(&serde_json::to_string(value)?))
 }
 
 /// Writes a file whole, as [`Destination::file`] does.

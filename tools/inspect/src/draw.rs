@@ -69,7 +69,6 @@ fn target(snapshot: &Snapshot, style: Style) -> String {
     if let Some(image) = &target.image {
         rows.text("image", image.clone());
     }
-    // Its arguments are escaped in the snapshot already; a second escape shows them exactly as they stand there.
     rows.text("command", target.command.join(" "));
     rows.text(
         "user",

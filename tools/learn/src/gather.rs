@@ -161,7 +161,7 @@ impl Gathered {
         let arch = arch_of(event.flags, event.number);
         let syscall = syscalls::name(arch, SyscallNr(event.number)).unwrap_or_default();
         match event.what {
-            What::Exec => drop(self.privileged.insert(plim_model::text::escape(&event.comm))),
+            What::Exec => drop(self.privileged.insert(event.comm.clone())),
             What::Bind | What::Listen => self.socket(&event, syscall),
             What::Open | What::Path | What::Descriptor => {
                 const S_IFMT: u32 = 0o170_000;

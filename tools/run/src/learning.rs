@@ -66,7 +66,7 @@ impl Learning {
         if !recording.missed.is_nothing() {
             crate::tell(&format!("--learn: {}", recording.missed.words()));
         }
-        let text = serde_json::to_string_pretty(&recording).context("--learn")? + "\n";
+        let text = plim_tools_common::output::json_text(&recording).context("--learn")?;
         if self.path == Path::new("-") {
             output::to_stdout(text.as_bytes())
         } else {

@@ -32,11 +32,7 @@ pub fn arguments(event: &Event) -> Map<String, Value> {
         .enumerate()
         .map(|(index, (argument, value))| {
             let value = value & argument.width.mask(event.has(flag::COMPAT));
-            let word = if strings.contains(&index) {
-                texts.next().map(|text| plim_model::text::escape(&text))
-            } else {
-                None
-            };
+            let word = if strings.contains(&index) { texts.next() } else { None };
             let word = word.unwrap_or_else(|| self::value(arch, name, argument, value));
             (argument.name.to_string(), Value::String(word))
         })

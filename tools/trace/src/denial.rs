@@ -22,7 +22,7 @@ pub struct Denial {
     pub pid: i32,
     /// The thread.
     pub tid: i32,
-    /// `comm`, escaped: the process' own word for itself.
+    /// `comm`: the process' own word for itself.
     pub comm: String,
     /// `x86_64`, `i386` or `x32`.
     pub arch: String,

@@ -56,7 +56,7 @@ impl Who {
 /// What is seen of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileFacts {
-    /// The path as the process gave it, made absolute, escaped; or the part of it that refuses.
+    /// The path as the process gave it, made absolute; or the part of it that refuses.
     pub path: String,
     /// The twelve mode bits.
     pub mode: u32,
@@ -222,7 +222,7 @@ fn facts(file: &OwnedFd, stat: &FileStat, path: &str, mapped: &impl Fn(u32) -> b
     let through = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     let attribute = |name: &str| crate::attributes::extended(&through, name);
     FileFacts {
-        path: plim_model::text::escape(path),
+        path: path.to_owned(),
         mode: stat.st_mode & 0o7777,
         uid: stat.st_uid,
         gid: stat.st_gid,

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
 use anyhow::Result;
-use plim_tools_common::output::{Style, Tone};
+use plim_tools_common::escape;
+use plim_tools_common::output::{self, Style, Tone, json_text};
 use plim_tools_common::table::Table;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -168,7 +169,7 @@ impl<W: Write> Report<W> {
         if before > 0 {
             self.kept.extend(b",\n");
         }
-        serde_json::to_writer(&mut self.kept, &told.to_denial(self.look.times))?;
+        self.kept.extend(output::json_line(&told.to_denial(self.look.times))?.bytes());
         let bytes = u64::try_from(self.kept.len() - before)?;
         if !self.room.take(told.slot, bytes) {
             self.kept.truncate(before);
@@ -309,12 +310,13 @@ impl<W: Write> Report<W> {
         match (self.look.format, self.look.summary) {
             (Format::Json, true) => {
                 let document = json!({"format": FORMAT, "groups": groups, "missed": document});
-                writeln!(self.out, "{document:#}")?;
+                self.out.write_all(json_text(&document).map_err(std::io::Error::from)?.as_bytes())?;
             }
             (Format::Json, false) => {
                 writeln!(self.out, "{{\"format\": \"{FORMAT}\", \"denials\": [")?;
                 self.out.write_all(&self.kept)?;
-                writeln!(self.out, "\n], \"missed\": {document}}}")?;
+                let missed = output::json_line(&document).map_err(std::io::Error::from)?;
+                writeln!(self.out, "\n], \"missed\": {missed}}}")?;
             }
             (Format::Jsonl, summary) => {
                 for group in groups.iter().filter(|_| summary) {
@@ -346,8 +348,8 @@ impl<W: Write> Report<W> {
 
 /// One value on a line. What the writer answers stays an answer of the writer: a closed pipe is no fault of JSON's.
 fn json_line(out: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
-    serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from)?;
-    out.write_all(b"\n")
+    let line = output::json_line(value).map_err(std::io::Error::from)?;
+    writeln!(out, "{line}")
 }
 
 /// What is decoded tells calls apart that differ in meaning; addresses and numbers do not.
@@ -365,16 +367,16 @@ fn words(denial: &Denial) -> String {
 pub fn line(denial: &Denial, time: Option<&str>, style: Style) -> String {
     let time = time.map_or(String::new(), |time| format!("{time} "));
     let arch = if denial.arch == "x86_64" { String::new() } else { format!(" ({})", denial.arch) };
-    let remedy =
-        remedy_of(denial).map_or(String::new(), |words| format!(" -> {}", style.paint(Tone::Good, &words)));
+    let remedy = remedy_of(denial)
+        .map_or(String::new(), |words| format!(" -> {}", style.paint(Tone::Good, &escape(&words))));
     format!(
         "{time}{} {}[{}] {}{arch} = {}: {}{remedy}",
-        plim_tools_common::escape(&denial.container),
-        denial.comm,
+        escape(&denial.container),
+        escape(&denial.comm),
         denial.pid,
-        style.paint(Tone::Strong, &denial.call()),
+        style.paint(Tone::Strong, &escape(&denial.call())),
         style.paint(Tone::Bad, error_of(denial)),
-        why(denial),
+        escape(&why(denial)),
     )
 }
 

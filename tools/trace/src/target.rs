@@ -222,7 +222,7 @@ pub(crate) fn security_label(pid: i32, module: &str) -> Option<String> {
     let text = files.iter().find_map(|file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok())?;
     let label = text.trim_end_matches(['\0', '\n', ' ']);
     let label = label.rsplit_once(" (").map_or(label, |(name, _mode)| name);
-    Some(plim_model::text::escape(label))
+    Some(label.to_owned())
 }
 
 /// Whether a process has as many descriptors as RLIMIT_NOFILE lets it have; `None` when it is gone.

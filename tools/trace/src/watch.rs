@@ -385,7 +385,7 @@ impl Watch {
             engine,
             pid: event.pid,
             tid: event.tid,
-            comm: plim_model::text::escape(&event.comm),
+            comm: event.comm.clone(),
             arch: arch.name().to_owned(),
             syscall: name.map(str::to_owned),
             number: event.number,

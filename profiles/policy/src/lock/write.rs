@@ -90,5 +90,17 @@ fn scalar(word: &str) -> String {
         && word.chars().all(|letter| letter.is_ascii_alphanumeric() || "_./-".contains(letter))
         && !["true", "false", "yes", "no", "on", "off", "null", "y", "n"]
             .contains(&word.to_ascii_lowercase().as_str());
-    if plain { word.to_owned() } else { Value::String(word.to_owned()).to_string() }
+    if plain {
+        return word.to_owned();
+    }
+    let mut quoted = String::new();
+    for letter in Value::String(word.to_owned()).to_string().chars() {
+        // YAML's own escape, for all of Unicode.
+        if plim_model::text::deceives(letter) {
+            quoted.push_str(&format!("\\U{:08x}", u32::from(letter)));
+        } else {
+            quoted.push(letter);
+        }
+    }
+    quoted
 }

@@ -1,5 +1,7 @@
 //! Annotations of GitHub Actions (workflow commands) and the step's summary.
 
+use plim_model::text::{workflow_message, workflow_property};
+
 use super::listed;
 use crate::finding::{Findings, Outcome, Severity};
 
@@ -25,30 +27,21 @@ pub fn github(findings: &Findings) -> String {
         let mut properties = Vec::new();
         if let Some(place) = &finding.place {
             // From the repository's root, as the files of a change are named.
-            properties.push(format!("file={}", property(place.file.trim_start_matches("./"))));
+            properties.push(format!("file={}", workflow_property(place.file.trim_start_matches("./"))));
             properties.push(format!("line={}", place.line));
         }
-        properties.push(format!("title={}", property(&format!("{} ({})", finding.rule, finding.severity))));
-        let mut message = format!("{}: {}", finding.target, finding.message);
-        for fact in finding.evidence.iter().take(5) {
-            message.push_str(&format!("\n{fact}"));
-        }
-        message.push_str(&format!("\nremedy: {}", finding.remedy));
-        text.push_str(&format!("::{command} {}::{}\n", properties.join(","), data(&message)));
+        properties.push(format!(
+            "title={}",
+            workflow_property(&format!("{} ({})", finding.rule, finding.severity))
+        ));
+        let mut message = vec![format!("{}: {}", finding.target, finding.message)];
+        message.extend(finding.evidence.iter().take(5).cloned());
+        message.push(format!("remedy: {}", finding.remedy));
+        text.push_str(&format!("::{command} {}::{}\n", properties.join(","), workflow_message(message)));
     }
     if left_out > 0 {
         // Not an annotation: there is no room for one.
         text.push_str(&format!("{left_out} more findings stand in the step's summary\n"));
     }
     text
-}
-
-/// The text of a command: line breaks would end it.
-fn data(text: &str) -> String {
-    super::clean(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-/// The value of a property: commas and colons would end it.
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
 }

@@ -1,5 +1,7 @@
 //! One page that needs nothing else: no script, no font, no address.
 
+use plim_model::text::xml as text;
+
 use super::listed;
 use crate::finding::{Findings, Outcome};
 
@@ -59,13 +61,4 @@ pub fn html(findings: &Findings) -> String {
     }
     page.push_str("</body>\n</html>\n");
     page
-}
-
-fn text(text: &str) -> String {
-    super::clean(text)
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
 }

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use plim_model::text;
+
 use crate::finding::{Finding, Findings, Outcome};
 
 /// The report. What is not observable is an error, so that no reader counts it as passed; what is ignored is skipped.
@@ -30,7 +32,7 @@ pub fn junit(findings: &Findings) -> String {
         let count = |outcome: Outcome| list.iter().filter(|finding| finding.outcome == outcome).count();
         xml.push_str(&format!(
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\"{}>\n",
-            attribute(target),
+            text::xml(target),
             list.len(),
             count(Outcome::Fail),
             count(Outcome::NotObservable),
@@ -52,7 +54,7 @@ fn file(list: &[&Finding]) -> String {
     match files.next().flatten() {
         Some(first) if files.all(|file| file == Some(first)) => {
             // From the repository's root, as the files of a change are named.
-            format!(" file=\"{}\"", attribute(first.trim_start_matches("./")))
+            format!(" file=\"{}\"", text::xml(first.trim_start_matches("./")))
         }
         _ => String::new(),
     }
@@ -61,9 +63,9 @@ fn file(list: &[&Finding]) -> String {
 fn case(xml: &mut String, finding: &Finding) {
     xml.push_str(&format!(
         "    <testcase classname=\"{}\" name=\"{}: {}\"",
-        attribute(&finding.target),
-        attribute(&finding.rule),
-        attribute(&finding.title)
+        text::xml(&finding.target),
+        text::xml(&finding.rule),
+        text::xml(&finding.title)
     ));
     let element = match finding.outcome {
         Outcome::Pass => {
@@ -74,7 +76,7 @@ fn case(xml: &mut String, finding: &Finding) {
         Outcome::NotObservable => "error",
         Outcome::Ignored => "skipped",
     };
-    xml.push_str(&format!(">\n      <{element} message=\"{}\"", attribute(&finding.message)));
+    xml.push_str(&format!(">\n      <{element} message=\"{}\"", text::xml(&finding.message)));
     if finding.outcome == Outcome::Ignored {
         // The reason is the last fact; skipped elements hold no text in some readers.
         xml.push_str("/>\n    </testcase>\n");
@@ -83,27 +85,8 @@ fn case(xml: &mut String, finding: &Finding) {
     xml.push_str(&format!(" type=\"{}\">", finding.severity));
     let place = finding.place.iter().map(|place| format!("{}:{}", place.file, place.line));
     let mut body: Vec<String> =
-        place.chain(finding.evidence.iter().cloned()).map(|line| content(&line)).collect();
-    body.push(content(&format!("remedy: {}", finding.remedy)));
+        place.chain(finding.evidence.iter().cloned()).map(|line| text::xml(&line)).collect();
+    body.push(text::xml(&format!("remedy: {}", finding.remedy)));
     xml.push_str(&body.join("\n"));
     xml.push_str(&format!("</{element}>\n    </testcase>\n"));
-}
-
-/// Characters that XML 1.0 has no way to hold (2.2) are shown as escapes.
-fn legal(text: &str) -> String {
-    super::clean(text)
-        .chars()
-        .map(|letter| match letter {
-            '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
-            other => other,
-        })
-        .collect()
-}
-
-fn content(text: &str) -> String {
-    legal(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-fn attribute(text: &str) -> String {
-    content(text).replace('"', "&quot;").replace('\n', "&#10;")
 }

@@ -1,5 +1,7 @@
 //! Markdown for comments of pull requests and step summaries.
 
+use plim_model::text::markdown as cell;
+
 use super::listed;
 use crate::finding::{Findings, Outcome};
 
@@ -63,25 +65,4 @@ pub fn markdown(findings: &Findings) -> String {
         text.push_str(&row);
     }
     text
-}
-
-/// Text of others within a table: nothing in it may end the cell, make a link, mention somebody or become HTML.
-fn cell(text: &str) -> String {
-    let mut safe = String::new();
-    for letter in super::clean(text).chars() {
-        match letter {
-            '\n' => safe.push(' '),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '&' => safe.push_str("&amp;"),
-            '@' => safe.push_str("&#64;"),
-            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '!' | '~' | '$' => {
-                safe.push('\\');
-                safe.push(letter);
-            }
-            other => safe.push(other),
-        }
-    }
-    // A bare address would become a link.
-    safe.replace("://", ":&#47;&#47;")
 }

@@ -64,10 +64,5 @@ fn listed(findings: &[Finding]) -> Vec<&Finding> {
     rows
 }
 
-/// Text without anything that moves the cursor or reorders letters.
-fn clean(text: &str) -> String {
-    plim_model::text::escape_message(text)
-}
-
 #[cfg(test)]
 mod tests;

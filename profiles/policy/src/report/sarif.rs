@@ -1,9 +1,10 @@
 //! SARIF 2.1.0 (OASIS), within what GitHub's code scanning takes: 5,000 results that it shows, 20 tags, a location for each.
 
+use plim_model::text::escape;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{RuleInfo, clean, listed};
+use super::{RuleInfo, listed};
 use crate::finding::{Finding, Findings, Outcome, Severity};
 
 /// The most results that GitHub shows of one run; the rest is dropped by it without a word, so we choose which.
@@ -72,15 +73,15 @@ pub fn sarif(findings: &Findings, rules: &[RuleInfo], base: Option<&str>, fallba
 }
 
 fn descriptor(rule: &RuleInfo) -> Value {
-    let mut help = format!("Remedy: {}", clean(&rule.remedy));
+    let mut help = format!("Remedy: {}", escape(&rule.remedy));
     if let Some(why) = &rule.why {
-        help = format!("{}\n\n{help}", clean(why));
+        help = format!("{}\n\n{help}", escape(why));
     }
     json!({
         "id": rule.id,
         "name": rule.id,
-        "shortDescription": {"text": clean(&rule.title)},
-        "fullDescription": {"text": clean(rule.why.as_ref().unwrap_or(&rule.title))},
+        "shortDescription": {"text": escape(&rule.title)},
+        "fullDescription": {"text": escape(rule.why.as_ref().unwrap_or(&rule.title))},
         "help": {"text": help, "markdown": help},
         "defaultConfiguration": {"level": level(rule.severity)},
         "properties": {
@@ -93,12 +94,12 @@ fn descriptor(rule: &RuleInfo) -> Value {
 }
 
 fn result(finding: &Finding, index: Option<usize>, location: Value) -> Value {
-    let mut text = format!("{}: {}", clean(&finding.target), clean(&finding.message));
+    let mut text = format!("{}: {}", escape(&finding.target), escape(&finding.message));
     for fact in &finding.evidence {
-        text.push_str(&format!("\n- {}", clean(fact)));
+        text.push_str(&format!("\n- {}", escape(fact)));
     }
     let mut text: String = text.chars().take(LONGEST).collect();
-    text.push_str(&format!("\n{}", clean(&finding.remedy)));
+    text.push_str(&format!("\n{}", escape(&finding.remedy)));
     let mut result = Map::new();
     result.insert("ruleId".to_owned(), finding.rule.clone().into());
     if let Some(index) = index {
@@ -116,8 +117,10 @@ fn result(finding: &Finding, index: Option<usize>, location: Value) -> Value {
     result.insert("partialFingerprints".to_owned(), json!({"plimFinding/v1": fingerprint(finding)}));
     if finding.outcome == Outcome::Ignored {
         let reason = finding.evidence.last().map_or("", |fact| fact.trim_start_matches("ignored: "));
-        result
-            .insert("suppressions".to_owned(), json!([{"kind": "external", "justification": clean(reason)}]));
+        result.insert(
+            "suppressions".to_owned(),
+            json!([{"kind": "external", "justification": escape(reason)}]),
+        );
     }
     Value::Object(result)
 }
@@ -145,7 +148,7 @@ fn location(
             "artifactLocation": {"uri": uri(file, base)},
             "region": {"startLine": line},
         },
-        "logicalLocations": [{"fullyQualifiedName": clean(&finding.target), "kind": "resource"}],
+        "logicalLocations": [{"fullyQualifiedName": escape(&finding.target), "kind": "resource"}],
     })
 }
 

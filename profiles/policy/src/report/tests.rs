@@ -134,7 +134,10 @@ fn elements(xml: &str) -> Vec<Element> {
     while let Some(start) = rest.find('<') {
         let between = &rest[..start];
         assert!(
-            !between.contains('>') && between.matches('&').count() == between.matches(';').count(),
+            !between.contains('>')
+                && between.split('&').skip(1).all(|text| {
+                    ["amp;", "lt;", "gt;", "quot;", "#39;"].iter().any(|entity| text.starts_with(entity))
+                }),
             "{between}"
         );
         // Text stands in these alone.
@@ -232,7 +235,7 @@ fn annotations_are_at_most_ten() {
     let text = github(&sample());
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 3);
-    assert!(lines[0].starts_with("::error file=/repo/x.yaml,line=7,title=A-2 (critical)::prod/Deployment/w,e:b: It does%0Anot hold: 100%25"), "{}", lines[0]);
+    assert!(lines[0].starts_with("::error file=/repo/x.yaml,line=7,title=A-2 (critical)::prod/Deployment/w,e:b: It does\\nnot hold: 100%25"), "{}", lines[0]);
     assert!(lines[1].starts_with("::notice file=deploy/a b.yaml,line=3,"), "{}", lines[1]);
     assert!(lines[2].starts_with("::warning title=A-3"));
     let severities = [Severity::Low, Severity::High, Severity::Medium];
@@ -268,4 +271,63 @@ fn markdown_and_html_hold_text_of_others() {
     assert!(!page.contains("<b>") && page.contains("&lt;b&gt;") && !page.contains('\u{202e}'));
     assert!(page.contains("Service/s: none"));
     assert_eq!(sample().summary.failures, Failures { critical: 1, high: 0, medium: 0, low: 1 });
+}
+
+/// Every string that others choose carries the alphabet, in every format; what each reader takes for more than text is not in it.
+#[test]
+fn names_of_others_stay_text_in_every_format() {
+    use plim_fuzz::{HOSTILE, hostile_letters};
+    use plim_model::text::deceives;
+
+    let letters: String = hostile_letters().collect();
+    for name in HOSTILE.iter().map(|text| (*text).to_owned()).chain([letters, HOSTILE.concat()]) {
+        let outcomes = [Outcome::Fail, Outcome::NotObservable, Outcome::Ignored];
+        let all = outcomes.map(|outcome| Finding {
+            title: name.clone(),
+            target: name.clone(),
+            message: name.clone(),
+            evidence: vec![name.clone(), format!("{name:?}"), name.clone()],
+            remedy: name.clone(),
+            place: Some(Where { file: format!("f{name}"), line: 3 }),
+            ..finding("A-1", Severity::High, outcome, None)
+        });
+        let elsewhere = vec![NotApplicable { target: name.clone(), why: name.clone(), rules: vec![] }];
+        let findings = Findings::new(1, all.to_vec(), elsewhere);
+        let lines = |text: &str| {
+            assert!(!text.chars().any(|letter| letter != '\n' && deceives(letter)), "{name:?}: {text}");
+            text.lines().map(|line| line.trim_start().to_owned()).collect::<Vec<_>>()
+        };
+
+        let xml = junit(&findings);
+        assert!(!lines(&xml).iter().any(|line| line.starts_with("::")), "{name:?}: {xml}");
+        let count = |what: &str| assert_junit(&xml).iter().filter(|element| element.name == what).count();
+        assert_eq!(["testcase", "failure", "error", "skipped"].map(count), [3, 1, 1, 1], "{name:?}");
+        // As many lines as for any other name.
+        let plain = Findings::new(1, vec![finding("A-1", Severity::High, Outcome::Fail, None)], vec![]);
+        assert_eq!(github(&plain).lines().count(), 1);
+
+        let page = html(&findings);
+        assert!(!lines(&page).iter().any(|line| line.starts_with("::")), "{name:?}: {page}");
+        assert!(!page.contains("<script") && !page.contains("onmouseover=\""), "{name:?}: {page}");
+        assert_eq!(page.matches("<tr>").count(), 4, "{name:?}");
+
+        let rows = lines(&markdown(&findings)).iter().filter(|line| line.starts_with("| ")).count();
+        assert_eq!(rows, 5, "{name:?}: a head, its rule and three rows");
+
+        let commands = github(&findings);
+        assert_eq!(lines(&commands).len(), 2, "{name:?}: {commands}");
+        assert!(
+            lines(&commands)
+                .iter()
+                .all(|line| line.starts_with("::error ") || line.starts_with("::warning "))
+        );
+
+        let log = sarif(&findings, &infos(), None, "p");
+        assert_sarif(&log);
+        for value in [serde_json::to_value(&findings).unwrap(), log] {
+            let text = plim_model::text::json(&format!("{value:#}"));
+            lines(&text);
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value, "{name:?}");
+        }
+    }
 }

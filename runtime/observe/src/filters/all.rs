@@ -24,7 +24,7 @@ pub struct ThreadFilters {
     pub pid: HostPid,
     /// The thread; equal to `pid` for the first one.
     pub tid: i32,
-    /// `comm`, escaped; set by the thread itself, so no proof of anything.
+    /// `comm`: set by the thread itself, so no proof of anything.
     pub comm: String,
     /// Its filters, oldest first.
     pub filters: Observed<Dump>,
@@ -158,7 +158,7 @@ fn read_threads(threads: Vec<Thread>, means: Means, deadline: Deadline) -> Vec<T
                 return None;
             }
             let comm = dir.ok().flatten().and_then(|dir| dir.text("comm").ok()).unwrap_or_default();
-            let comm = plim_model::text::escape(comm.trim_end_matches('\n'));
+            let comm = comm.trim_end_matches('\n').to_owned();
             Some(ThreadFilters { pid: thread.process.pid, tid: thread.tid, comm, filters })
         })
         .collect()

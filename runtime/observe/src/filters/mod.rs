@@ -229,9 +229,7 @@ fn tracer(pid: i32) -> String {
     Process::open(HostPid(pid))
         .ok()
         .and_then(|process| process.dir.text("comm").ok())
-        .map_or("another process".to_owned(), |comm| {
-            format!("{:?}", plim_model::text::escape(comm.trim_end()))
-        })
+        .map_or("another process".to_owned(), |comm| format!("{:?}", comm.trim_end()))
 }
 
 /// The filters as the snapshot tells them.

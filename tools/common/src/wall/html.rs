@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Block, Cell, Wall, Words, escape, svg};
+use plim_model::text::xml as escape;
+
+use super::{Block, Cell, Wall, Words, svg};
 
 /// Draws the page: nothing is loaded from anywhere, and there is no script.
 pub fn html(wall: &Wall) -> String {

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use plim_model::text::xml as escape;
+
 use super::paint::{self, Paint};
-use super::{Answer, Block, Cell, Wall, escape};
+use super::{Answer, Block, Cell, Wall};
 
 const MARGIN: usize = 16;
 const COLUMNS: usize = 8;

@@ -114,7 +114,7 @@ fn summary(recording: &Recording, path: &Path) -> String {
 }
 
 fn write(recording: &Recording, path: &Path) -> Result<()> {
-    let text = serde_json::to_string_pretty(recording).context("write the recording as JSON")? + "\n";
+    let text = plim_tools_common::output::json_text(recording).context("write the recording as JSON")?;
     write_atomically(path, text.as_bytes())
 }
 

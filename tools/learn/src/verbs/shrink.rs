@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     ensure_works(&trials.under(&shrunk, false)?)
         .context("what was found does not pass a second time; try --runs")?;
     if let Some(path) = &args.save {
-        let text = serde_json::to_string_pretty(&shrunk).context("write the proposal as JSON")? + "\n";
+        let text = plim_tools_common::output::json_text(&shrunk).context("write the proposal as JSON")?;
         plim_tools_common::output::write_atomically(path, text.as_bytes())?;
     }
     let proof = Proof::against_default(&shrunk)?;

@@ -16,6 +16,8 @@ const SEED: u64 = 1;
 const GROWTH: u64 = 40;
 /// The bytes of the smaller repetition.
 const SMALL: usize = 12_000;
+/// What a main thread has, where the tools parse; a test's own thread has a quarter of it.
+const STACK: usize = 8 << 20;
 /// Ends a test that hangs; no input takes a hundredth of it, on a busy machine too.
 const HANG_GUARD: Duration = Duration::from_secs(180);
 
@@ -135,7 +137,18 @@ fn guard(now: Weak<Now>) {
 ///
 /// # Panics
 /// With the first input that fails.
-pub fn fuzz(target: Target, entry: impl Fn(&[u8]) + RefUnwindSafe) {
+pub fn fuzz(target: Target, entry: impl Fn(&[u8]) + RefUnwindSafe + Sync) {
+    let run = || looped(target, &entry);
+    let ended = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run);
+        thread.expect("a thread").join()
+    });
+    if let Err(panic) = ended {
+        resume_unwind(panic);
+    }
+}
+
+fn looped(target: Target, entry: &(impl Fn(&[u8]) + RefUnwindSafe)) {
     let Target { name, seeds, words, rounds, small } = target;
     assert!(seeds.iter().any(|seed| !seed.is_empty()), "{name}: no seeds");
     let seed = number("PLIM_FUZZ_SEED").unwrap_or(SEED);

@@ -50,7 +50,7 @@ fn fuzz_inputs() {
         "{\"ociVersion\": \"1.0.2\", \"process\": {\"user\": {\"uid\": 0}}, \"linux\": {\"namespaces\": [{\"type\": \"pid\"}]}}",
     ];
     fuzz(
-        Target::new("manifest, Compose, command line").seeds(seeds).words(PIECES).rounds(400).small(4_000),
+        Target::new("manifest, Compose, command line").seeds(seeds).words(PIECES).rounds(400).small(1_500),
         entries::input,
     );
 }

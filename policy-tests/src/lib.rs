@@ -6,6 +6,7 @@
 //! Nothing here needs cargo at run time, so the whole suite also runs in a VM's initramfs.
 
 pub mod attached;
+pub mod attempts;
 pub mod bench;
 pub mod bench_seccomp;
 pub mod bench_trace;

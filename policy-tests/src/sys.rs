@@ -216,3 +216,68 @@ pub fn without_capabilities(command: &mut std::process::Command, numbers: &[u8])
         });
     }
 }
+
+/// How an attempted call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It returned without an error.
+    Made,
+    /// With this errno.
+    Failed(i32),
+    /// This signal ended the process.
+    Killed(i32),
+    /// The process could not confine itself.
+    Unconfined,
+}
+
+/// Makes one call in a child that confines itself before. A call that waits is ended after 2 s.
+///
+/// # Errors
+/// No process is to be had.
+pub fn attempt(confine: impl FnOnce() -> bool, call: i64, a: [u64; 6]) -> io::Result<Attempt> {
+    const CONFINED: i32 = 254;
+    // SAFETY: the process has one thread, so the child finds every lock free. Of the calls that are made, those that return twice
+    // end both processes at once; what the arguments point to outlives them.
+    unsafe {
+        let pid = libc::fork();
+        if pid < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if pid == 0 {
+            libc::alarm(2);
+            if !confine() {
+                libc::_exit(CONFINED);
+            }
+            let result = libc::syscall(call, a[0], a[1], a[2], a[3], a[4], a[5]);
+            libc::_exit(if result < 0 { *libc::__errno_location() } else { 0 });
+        }
+        let mut status = 0;
+        if libc::waitpid(pid, &raw mut status, 0) != pid {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(match libc::WEXITSTATUS(status) {
+            _ if libc::WIFSIGNALED(status) => Attempt::Killed(libc::WTERMSIG(status)),
+            0 => Attempt::Made,
+            CONFINED => Attempt::Unconfined,
+            errno => Attempt::Failed(errno),
+        })
+    }
+}
+
+/// A descriptor of a process (pidfd_open(2)), which stays open.
+///
+/// # Errors
+/// There is no such process.
+pub fn pidfd(pid: u32) -> io::Result<i32> {
+    // SAFETY: two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)
+}
+
+/// Whether a file has an extended attribute of this name.
+pub fn has_attribute(path: &std::path::Path, name: &std::ffi::CStr) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: two strings that end with a NUL; nothing is written.
+    unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) >= 0 }
+}

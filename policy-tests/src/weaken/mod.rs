@@ -85,6 +85,7 @@ weakenings! {
     HostExecutable "host-executable" "What is held of a process of the launcher's is the host's plim-run.",
     CallersKeyring "callers-keyring" "The session keyring has the caller's key.",
     Unescaped "unescaped" "What others named is written as it is by the tools that look.",
+    Unconfined "unconfined" "Our tools do not confine themselves.",
     LeavesCgroup "leaves-cgroup" "A cgroup stays behind.",
     LeavesMount "leaves-mount" "A mount stays behind.",
     LeavesProcess "leaves-process" "A process stays behind.",

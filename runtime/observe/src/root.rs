@@ -15,12 +15,13 @@ use std::sync::Arc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{OFlag, ResolveFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use plim_model::parse::mountinfo::{self, MountEntry};
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use crate::deadline::Deadline;
+use crate::pinned::open_beneath;
 use crate::procdir::{LARGE, TaskDir};
 use crate::why::refusal;
 
@@ -409,12 +410,11 @@ fn resolve<P: ?Sized + nix::NixPath>(
     name: &P,
     resolve: ResolveFlag,
 ) -> Result<OwnedFd, Errno> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
-        .resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let resolve = resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     let mut last = Errno::EAGAIN;
     for _ in 0..32 {
-        match openat2(directory.as_fd(), name, how) {
+        match open_beneath(directory.as_fd(), name, flags, resolve) {
             Err(Errno::EAGAIN) => last = Errno::EAGAIN,
             other => return other,
         }

@@ -272,6 +272,88 @@ pub(crate) fn bpf_program_info(program: BorrowedFd<'_>, most: usize) -> Result<B
     Ok(BpfProgram { kind: first.kind, instructions: told.then_some(instructions) })
 }
 
+/// `struct open_how` (include/uapi/linux/openat2.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct How {
+    pub(crate) flags: u64,
+    pub(crate) mode: u64,
+    pub(crate) resolve: u64,
+}
+
+/// openat2(2) (Linux 5.6) with `how` at the address where the caller keeps it, which is what a seccomp filter sees of it.
+pub(crate) fn openat2(directory: BorrowedFd<'_>, path: &std::ffi::CStr, how: &How) -> Result<OwnedFd, Errno> {
+    // SAFETY: the path ends with a NUL, `how` is as large as the size says, and the kernel writes to neither.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            directory.as_raw_fd(),
+            path.as_ptr(),
+            std::ptr::from_ref(how),
+            std::mem::size_of::<How>(),
+        )
+    };
+    let raw = RawFd::try_from(Errno::result(result)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the call succeeded, so `raw` is a new descriptor that nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Memory at [`Block::ADDRESS`].
+#[repr(C)]
+pub(crate) struct Block {
+    pub(crate) hows: [How; Block::HOWS],
+    pub(crate) names: [u8; Block::SIZE - Block::HOWS * std::mem::size_of::<How>()],
+}
+
+impl Block {
+    /// Below everything else that a process maps (a program that is not position-independent begins at 4 MiB), above
+    /// vm.mmap_min_addr.
+    pub(crate) const ADDRESS: usize = 1 << 20;
+    /// Whole pages of every page size that Linux has.
+    pub(crate) const SIZE: usize = 1 << 16;
+    /// Room for so many.
+    pub(crate) const HOWS: usize = 16;
+
+    /// Maps it, filled with zeros.
+    ///
+    /// # Errors
+    /// EEXIST when something is mapped there, EPERM where vm.mmap_min_addr is higher.
+    pub(crate) fn map() -> Result<&'static mut Block, Errno> {
+        const { assert!(std::mem::size_of::<Block>() == Block::SIZE) };
+        let place = std::ptr::without_provenance_mut::<libc::c_void>(Block::ADDRESS);
+        // SAFETY: MAP_FIXED_NOREPLACE (Linux 4.17) leaves alone what is mapped.
+        let mapped = unsafe {
+            libc::mmap(
+                place,
+                Block::SIZE,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE,
+                -1,
+                0,
+            )
+        };
+        if mapped == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        if mapped.addr() != Block::ADDRESS {
+            // SAFETY: an older kernel took the address for a hint; the mapping is new and nothing points into it.
+            unsafe { libc::munmap(mapped, Block::SIZE) };
+            return Err(Errno::EEXIST);
+        }
+        // SAFETY: the mapping is new, writable, aligned to a page, as large as a Block, never unmapped, and zeros are a Block.
+        Ok(unsafe { &mut *mapped.cast::<Block>() })
+    }
+
+    /// Makes it read-only for good.
+    pub(crate) fn seal(&'static mut self) -> Result<&'static Block, Errno> {
+        let place = std::ptr::from_mut(self);
+        // SAFETY: the one reference to it was given up for this call, and only shared ones are made of it from now on.
+        Errno::result(unsafe { libc::mprotect(place.cast(), Block::SIZE, libc::PROT_READ) })?;
+        // SAFETY: as in `map`; nothing writes to it any more.
+        Ok(unsafe { &*place })
+    }
+}
+
 /// What the tests do to have a cgroup with programs.
 #[cfg(test)]
 pub(crate) mod attach {

@@ -4,7 +4,7 @@
 //! through. So a thread of its own enters the target's namespaces, reads the reader's own /proc, and ends.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::Mode;
 use plim_model::{NamespaceKind, Observed};
 
+use crate::helper::{self, Request};
 use crate::namespaces::Inodes;
 use crate::procdir::{Process, TaskDir, read_bounded};
 use crate::why::{observed, refusal};
@@ -79,7 +80,7 @@ pub(crate) fn read(process: &Process, namespaces: &Inodes) -> BTreeMap<String, O
         };
         let read = match place {
             Ok(None) => read_here(names),
-            Ok(Some(namespace)) => read_inside(namespace, kind, names),
+            Ok(Some(namespace)) => relayed(namespace, kind, names),
             Err(why) => names.iter().map(|name| Observed::Unknown(format!("read {name}: {why}"))).collect(),
         };
         values.extend(names.iter().map(|name| (*name).to_owned()).zip(read));
@@ -92,12 +93,19 @@ fn namespace(task: &TaskDir, kind: NamespaceKind) -> Result<OwnedFd, String> {
         .map_err(|errno| refusal(&format!("open /proc/PID/ns/{kind}"), errno, crate::why::PTRACE))
 }
 
+/// By the helper where there is one: this process may not enter a namespace then.
+fn relayed(namespace: OwnedFd, kind: NamespaceKind, names: &[&str]) -> Vec<Observed<String>> {
+    match helper::ask(&Request::Sysctls(namespace.as_raw_fd(), kind)) {
+        None => read_inside(namespace, kind),
+        Some(relayed) => relayed.and_then(|read| read).unwrap_or_else(|why: String| {
+            names.iter().map(|name| Observed::Unknown(format!("read {name}: {why}"))).collect()
+        }),
+    }
+}
+
 /// setns(2) changes the calling thread alone, so the thread is thrown away afterwards.
-fn read_inside(
-    namespace: OwnedFd,
-    kind: NamespaceKind,
-    names: &'static [&'static str],
-) -> Vec<Observed<String>> {
+pub(crate) fn read_inside(namespace: OwnedFd, kind: NamespaceKind) -> Vec<Observed<String>> {
+    let names = NAMES.iter().find(|(known, _)| *known == kind).map_or(&[][..], |(_, names)| *names);
     let enter = move || {
         let flag =
             if kind == NamespaceKind::Net { CloneFlags::CLONE_NEWNET } else { CloneFlags::CLONE_NEWIPC };

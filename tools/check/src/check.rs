@@ -10,7 +10,7 @@ use plim_policy::judge::{Options, judge_with};
 use plim_policy::rules::{Date, PolicySet, load};
 use plim_policy::{Finding, Findings, Severity, packs, report};
 use plim_tools_common::args::Output;
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit;
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::{Destination, Style};
@@ -105,11 +105,12 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     // Held to a lock file, a target needs no other judge.
     let by_default = args.policies.is_empty() && args.lock.is_none();
     let policies = if by_default { &default[..] } else { &args.policies };
+    let place = Place::of(args)?;
+    args.confine.observe(&place.out, Reads::of_all(args.all, &args.targets))?;
     let mut files = Files::new(args.confine.no_self_confine, &args.profiles);
     files.add_policies(policies);
-    let place = Place::of(args)?;
     if let Some(id) = &args.explain {
-        args.confine.enter(Phase::writing_to(&place.out))?;
+        args.confine.enter(Phase::Judge)?;
         // Who asks for a rule by its id may not know which pack has it.
         let all: Vec<String> = packs::names().map(|name| format!("pack:{name}")).collect();
         let policies = if args.policies.is_empty() { &all } else { &args.policies };
@@ -129,7 +130,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         source: &files,
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
-    args.confine.enter(Phase::writing_to(&place.out).with_threads())?;
+    args.confine.enter(Phase::JudgeInThreads)?;
 
     let set = load(policies, &files)?;
     let lock = args.lock.as_deref().map(|lock| crate::lock::read(lock, &files)).transpose()?;

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 use plim_policy::lock::Lock;
 use plim_policy::rules::Source;
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit::{self, OrStatus as _};
 use plim_tools_common::output::Destination;
 use plim_tools_common::timeout::TimeoutArgs;
@@ -75,20 +75,21 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         "{name} is there; --update writes it anew after its changes were reviewed with plim check --lock {name}"
     );
     anyhow::ensure!(!args.update || there, "{name} is not there to be updated");
-    let mut files = Files::new(args.confine.no_self_confine, &args.profiles);
-    files.add_data(&args.output);
     let mut targets = args.targets.clone();
     let mut command_lines = args.command_lines.clone();
     let everything =
         targets.is_empty() && !args.all && command_lines.lines.is_empty() && command_lines.files.is_empty();
+    let out = if to_stdout { Destination::stdout() } else { Destination::file(&args.output)? };
+    args.confine.observe(&out, Reads::of_all(args.all || everything, &args.targets))?;
+    let mut files = Files::new(args.confine.no_self_confine, &args.profiles);
+    files.add_data(&args.output);
     if everything {
-        // What is looked at stands in the lock file: here it is parsed before this process confines itself.
+        // What is looked at stands in the lock file: here it is parsed in the phase that looks.
         targets = locked_targets(&read(&name, &files)?, &name)?;
     }
     command_lines.lines.dedup();
     let collected = collect(&targets, args.all, &command_lines)?;
-    let out = if to_stdout { Destination::stdout() } else { Destination::file(&args.output)? };
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.enter(Phase::Judge)?;
 
     let mut lock = if args.update { read(&name, &files)? } else { Lock::default() };
     if everything {

@@ -8,7 +8,7 @@ use plim_model::CapabilitySet;
 use plim_policy::Outcome;
 use plim_policy::judge::{Options, judge};
 use plim_policy::rules::{Date, load};
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::Destination;
 use plim_tools_common::timeout::TimeoutArgs;
@@ -111,17 +111,18 @@ fn options<'s>(facts: &FactArgs, files: &'s Files, today: Date) -> anyhow::Resul
 
 fn init(args: &Init) -> anyhow::Result<u8> {
     args.timeout.start()?;
+    let out = match &args.output {
+        Some(path) => Destination::file(path)?,
+        None => Destination::stdout(),
+    };
+    args.confine.observe(&out, Reads::of_all(args.all, &args.targets))?;
     let mut files = Files::new(args.confine.no_self_confine, &args.profiles);
     files.add_policies(&args.policies);
     let collected = collect(&args.targets, args.all, &CommandLines::default())?;
     collected.add_profiles_to(&mut files);
     let day = today();
     let options = options(&args.facts, &files, day)?;
-    let out = match &args.output {
-        Some(path) => Destination::file(path)?,
-        None => Destination::stdout(),
-    };
-    args.confine.enter(Phase::writing_to(&out).with_threads())?;
+    args.confine.enter(Phase::JudgeInThreads)?;
 
     let set = load(&args.policies, &files)?;
     let gathered = collected.understand()?;

@@ -1,9 +1,14 @@
 //! Where results go: whole files, or stdout with the style that suits it.
 
+use std::ffi::{CStr, CString};
 use std::io::{IsTerminal, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use nix::fcntl::AT_FDCWD;
+use nix::unistd::UnlinkatFlags;
+use plim_observe::pinned;
 
 use crate::args::ColorChoice;
 
@@ -22,10 +27,31 @@ enum Place {
     },
     /// A temporary file beside the old one, renamed over it in the end.
     Replacing {
-        file: tempfile::NamedTempFile,
-        place: PathBuf,
+        file: std::fs::File,
+        temporary: Temporary,
+        place: CString,
         path: PathBuf,
     },
+}
+
+/// The name of a file that is deleted unless it was renamed.
+#[derive(Debug)]
+struct Temporary(CString);
+
+impl Temporary {
+    /// Both names are pinned where this process has confined itself, which allows this rename and no other.
+    fn rename(self, place: &CStr) -> nix::Result<()> {
+        nix::fcntl::renameat(AT_FDCWD, &*pinned::name(&self.0), AT_FDCWD, &*pinned::name(place))?;
+        std::mem::forget(self);
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // The result is lost already; the error is the one that was met before.
+        let _ = nix::unistd::unlinkat(AT_FDCWD, &*pinned::name(&self.0), UnlinkatFlags::NoRemoveDir);
+    }
 }
 
 impl Destination {
@@ -65,12 +91,18 @@ impl Destination {
             .permissions(permissions)
             .tempfile_in(directory)
             .with_context(|| format!("create a file in {}", directory.display()))?;
-        Ok(Destination(Place::Replacing { file, place, path: path.to_owned() }))
+        let place = CString::new(place.into_os_string().into_vec())?;
+        let (file, temporary) = file.keep().context("keep a temporary file")?;
+        let temporary = Temporary(CString::new(temporary.into_os_string().into_vec())?);
+        Ok(Destination(Place::Replacing { file, temporary, place, path: path.to_owned() }))
     }
 
-    /// Whether the end of it is a rename.
-    pub fn is_replaced(&self) -> bool {
-        matches!(self.0, Place::Replacing { .. })
+    /// The temporary file's name and the name that it gets in the end; nothing when the end of it is not a rename.
+    pub(crate) fn names(&self) -> Vec<CString> {
+        match &self.0 {
+            Place::Replacing { temporary, place, .. } => vec![temporary.0.clone(), place.clone()],
+            Place::Stdout(_) | Place::Straight { .. } => Vec::new(),
+        }
     }
 
     /// Writes the whole result and finishes.
@@ -96,11 +128,9 @@ impl Destination {
     /// What the file system or the reader of the pipe answers.
     pub fn finish(mut self) -> anyhow::Result<()> {
         self.flush().with_context(|| self.what())?;
-        if let Place::Replacing { file, place, path } = self.0 {
-            file.as_file().sync_all().with_context(|| format!("write {}", path.display()))?;
-            file.persist(&place)
-                .map_err(|error| error.error)
-                .with_context(|| format!("replace {}", path.display()))?;
+        if let Place::Replacing { file, temporary, place, path } = self.0 {
+            file.sync_all().with_context(|| format!("write {}", path.display()))?;
+            temporary.rename(&place).with_context(|| format!("replace {}", path.display()))?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
-use plim_tools_common::confine::{Phase, enter};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads, enter};
 
 const CASE: &str = "PLIM_TEST_CONFINED_CASE";
 
@@ -28,7 +28,7 @@ fn a_forbidden_open_fails_and_what_is_open_stays_usable() {
         return;
     }
     let mut open = std::fs::File::open("/proc/self/status").expect("before");
-    enter(Phase::default()).expect("confined");
+    enter(Phase::Judge).expect("confined");
     let mut status = String::new();
     std::io::Read::read_to_string(&mut open, &mut status).expect("still readable");
     assert!(status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"), "{status}");
@@ -53,12 +53,12 @@ fn a_program_or_a_socket_is_the_end() {
         Ok("exec") => {
             use std::os::unix::process::CommandExt;
             let mut command = Command::new("/bin/true");
-            enter(Phase::default()).expect("confined");
+            enter(Phase::Judge).expect("confined");
             let error = command.exec();
             panic!("execve returned: {error}");
         }
         Ok(_) => {
-            enter(Phase::default()).expect("confined");
+            enter(Phase::Judge).expect("confined");
             let answer = std::os::unix::net::UnixDatagram::unbound();
             panic!("socket returned: {answer:?}");
         }
@@ -78,7 +78,9 @@ fn a_result_in_a_file_takes_its_place() {
         return;
     };
     let place = plim_tools_common::output::Destination::file(path.as_ref()).expect("open");
-    enter(Phase::writing_to(&place)).expect("confined");
+    let confine = ConfineArgs::default();
+    confine.observe(&place, Reads::Files).expect("confined");
+    confine.enter(Phase::Judge).expect("confined further");
     place.emit(b"whole").expect("written and renamed");
     std::process::exit(0);
 }

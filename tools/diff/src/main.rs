@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use plim_model::diff::{Area, AreaSet, Diff};
 use plim_tools_common::args::Output;
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::seccomp_side::Meaning;
 use plim_tools_common::timeout::TimeoutArgs;
@@ -92,10 +92,11 @@ fn run(args: Args) -> anyhow::Result<u8> {
     anyhow::ensure!(args.a != "-" || args.b != "-", "both targets are -, but stdin can be read once");
     let asked: Option<AreaSet> = (!args.only.is_empty()).then(|| args.only.iter().copied().collect());
     let areas = asked.clone().unwrap_or_else(AreaSet::all);
+    let (out, style) = (args.output.destination()?, args.output.style());
+    args.confine.observe(&out, Reads::of([args.a.as_str(), args.b.as_str()]))?;
     let (a, b) = (Gathered::read(&args.a, &areas)?, Gathered::read(&args.b, &areas)?);
     let facts = args.facts.gather_reading()?;
-    let (out, style) = (args.output.destination()?, args.output.style());
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.enter(Phase::Judge)?;
 
     let (a, b) = (a.side()?, b.side()?);
     let judged = judge::judge(&a, &b, asked.as_ref(), &facts, args.names.wanted())?;

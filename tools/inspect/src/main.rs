@@ -12,7 +12,7 @@ use clap::Parser;
 use plim_model::Snapshot;
 use plim_observe::{Neighbours, SnapshotOptions};
 use plim_tools_common::args::{Format, Output};
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::target::{Fetched, TargetName, fetch, find_live};
 use plim_tools_common::{exit, output};
 
@@ -51,7 +51,13 @@ fn run(args: Args) -> anyhow::Result<u8> {
         "--tree is a drawing; the same facts stand in --format json under .namespaces"
     );
     let mut status = exit::CLEAN;
-    let (neighbours, unasked) = Neighbours::survey();
+    let reads = Reads::of_all(args.all, &args.targets);
+    let (out, style) = (args.output.destination()?, args.output.style());
+    args.confine.observe(&out, reads)?;
+    let (neighbours, unasked) = match reads {
+        Reads::Files => Default::default(),
+        Reads::Targets | Reads::Own => Neighbours::survey(),
+    };
     for error in unasked {
         status = exit::UNOBSERVABLE;
         if !args.output.quiet {
@@ -80,8 +86,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
     for word in &args.targets {
         gathered.push(gather(word, &options)?);
     }
-    let (out, style) = (args.output.destination()?, args.output.style());
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.enter(Phase::Judge)?;
 
     let snapshots = gathered.into_iter().map(Gathered::snapshot).collect::<anyhow::Result<Vec<_>>>()?;
     let documents: Vec<serde_json::Value> = snapshots.iter().map(Snapshot::to_json).collect();

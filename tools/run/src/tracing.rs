@@ -57,7 +57,7 @@ impl Prepared {
             Some(path) if path == Path::new("-") => Place::Opened(Box::new(Destination::stdout())),
             Some(path) => Place::Opened(Box::new(Destination::file(path).context("--trace-output")?)),
         };
-        let watch = Watch::for_causes(&options.trace_cause).context("--trace")?;
+        let watch = Watch::for_causes(&options.trace_cause, None).context("--trace")?;
         if watch.scope() == Scope::Everything && !watch.sees_capabilities() {
             crate::tell("--trace: this kernel shows no refused capabilities: such a refusal is unknown");
         }

@@ -62,13 +62,18 @@ pub(crate) struct Looker {
 }
 
 impl Looker {
-    /// Starts the process. To be done before this one has read much, and before it is confined.
+    /// Starts the process, which calls `confine` before it looks. To be done before this one has read much, and before it is confined.
     ///
     /// # Errors
     /// It cannot be forked.
-    pub(crate) fn start() -> Result<Looker> {
+    pub(crate) fn start(confine: Option<fn()>) -> Result<Looker> {
         let mut tables = Tables::default();
+        // Of each process that looks, before its first look.
+        let mut confine = confine;
         let server = Server::start(move |question| {
+            if let Some(confine) = confine.take() {
+                confine();
+            }
             let answer = serde_json::from_slice(question).map_err(|error| error.to_string()).and_then(
                 |question: Question| answer(&question, &mut tables).map_err(|error| error.to_string()),
             );

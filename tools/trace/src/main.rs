@@ -98,6 +98,16 @@ fn run(args: Args) -> Result<u8> {
         !args.light || args.cause.iter().all(|kind| *kind == Kind::Seccomp),
         "--light sees what seccomp filters refuse and nothing else: --cause can name seccomp alone"
     );
+    let stop = Stop::new()?;
+    let out = args.output.destination()?;
+    let confine = args.confine.for_children();
+    let watch = match args.light {
+        true => Watch::confined(Scope::Filters, confine),
+        false => Watch::for_causes(&args.cause, confine),
+    };
+    let mut watch = watch.or_status(exit::UNOBSERVABLE)?;
+    // What containers are and do is data that others wrote. A COMMAND is run, and traced, by plim run, which is a launcher.
+    args.confine.observe_and_attach(&out)?;
     let mut selected = Vec::new();
     let mut status = exit::CLEAN;
     if args.all {
@@ -112,8 +122,6 @@ fn run(args: Args) -> Result<u8> {
     for word in &args.targets {
         selected.push(find_live(&TargetName::parse(word)?)?);
     }
-    let watch = if args.light { Watch::new(Scope::Filters) } else { Watch::for_causes(&args.cause) };
-    let mut watch = watch.or_status(exit::UNOBSERVABLE)?;
     for target in &selected {
         watch.add(target, true, None).or_status(exit::UNOBSERVABLE)?;
     }
@@ -125,10 +133,7 @@ fn run(args: Args) -> Result<u8> {
         status = exit::UNOBSERVABLE;
         note(&args, "this kernel shows no refused capabilities: such a refusal is unknown")?;
     }
-    let stop = Stop::new()?;
     let wanted = Wanted { causes: args.cause.clone(), syscalls: args.syscall.clone() };
-    let out = args.output.destination()?;
-    let phase = Phase { watch: true, ..Phase::writing_to(&out) };
     let out = std::io::BufWriter::new(out);
     let style = args.output.style();
     let look = Look { format: args.output.format, summary: args.summary, times: args.times, style };
@@ -138,8 +143,7 @@ fn run(args: Args) -> Result<u8> {
         (args.summary && args.output.format == Format::Table && style.width.is_some()).then(Instant::now);
     let lines = terminal_lines();
     watch.attach().or_status(exit::UNOBSERVABLE)?;
-    // What containers do is data that others wrote. A COMMAND is run, and traced, by plim run, which is a launcher.
-    args.confine.enter(phase)?;
+    args.confine.enter(Phase::Watch)?;
     note(&args, &format!("tracing {}", names(&selected)))?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     while !stop.asked() && end.is_none_or(|end| Instant::now() < end) {

@@ -89,15 +89,15 @@ impl Watch {
     ///
     /// # Errors
     /// [`crate::tracer::TracerError`].
-    pub fn for_causes(wanted: &[Kind]) -> Result<Watch> {
+    pub fn for_causes(wanted: &[Kind], confine: Option<fn()>) -> Result<Watch> {
         if !wanted.is_empty()
             && wanted.iter().all(|kind| *kind == Kind::Seccomp)
             && Probes::exact() == Ok(Probes::Raw)
-            && let Ok(watch) = Watch::new(Scope::Filters)
+            && let Ok(watch) = Watch::confined(Scope::Filters, confine)
         {
             return Ok(watch);
         }
-        Watch::new(Scope::Everything)
+        Watch::confined(Scope::Everything, confine)
     }
 
     /// Loads the tracer.
@@ -105,12 +105,20 @@ impl Watch {
     /// # Errors
     /// [`crate::tracer::TracerError`].
     pub fn new(scope: Scope) -> Result<Watch> {
+        Watch::confined(scope, None)
+    }
+
+    /// The same, where the process that looks at files calls `confine` before its first look.
+    ///
+    /// # Errors
+    /// As [`Watch::new`].
+    pub fn confined(scope: Scope, confine: Option<fn()>) -> Result<Watch> {
         let modules = match plim_observe::security_modules() {
             Observed::Present(modules) => modules,
             Observed::Absent | Observed::Unknown(_) => Vec::new(),
         };
         // Before the tracer's types and maps are in memory.
-        let looker = Looker::start()?;
+        let looker = Looker::start(confine)?;
         let tracer = Tracer::load(scope, &modules)?;
         let silent_modules = modules.into_iter().filter(|module| SILENT.contains(&module.as_str())).collect();
         Ok(Watch {

@@ -1,6 +1,6 @@
 //! The device programs of a v2 cgroup, asked of the kernel by bpf(2), and what they mean together with v1's list.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use plim_model::Observed;
@@ -8,6 +8,7 @@ use plim_model::Observed;
 use super::chain::Directory;
 use super::device_program::{Instruction, MAX_INSTRUCTIONS};
 use super::device_rules::{EVERYTHING, rules as rules_of};
+use crate::helper::{self, Request};
 use crate::sys;
 use crate::why::refusal;
 
@@ -17,6 +18,9 @@ const DEVICE_PROGRAM: u32 = 15;
 const MAX_PROGRAMS: usize = 1024;
 /// systemd and engines exchange programs while they run; a second look finds the new ones.
 const ATTEMPTS: usize = 3;
+
+/// Instructions of one program, 8 bytes each.
+type Raw = Vec<[u8; 8]>;
 
 const ASK: &str = "ask for the device programs of the target's cgroup";
 const READ: &str = "read a device program of the target's cgroup";
@@ -31,8 +35,17 @@ pub(super) fn programs(directory: &Directory) -> Observed<Vec<Vec<Instruction>>>
         Ok(cgroup) => cgroup,
         Err(errno) => return Observed::Unknown(refusal("open the target's cgroup", errno, None)),
     };
+    let read = helper::ask(&Request::Devices(cgroup.as_raw_fd()));
+    let read = read.unwrap_or_else(|| Ok(raw_programs(cgroup.as_fd())));
+    read.unwrap_or_else(Observed::Unknown).map(|programs: Vec<Raw>| {
+        programs.into_iter().map(|raw| raw.into_iter().map(Instruction::from_bytes).collect()).collect()
+    })
+}
+
+/// As the kernel tells them.
+pub(crate) fn raw_programs(cgroup: BorrowedFd<'_>) -> Observed<Vec<Raw>> {
     for _ in 0..ATTEMPTS {
-        let ids = match sys::device_program_ids(cgroup.as_fd(), MAX_PROGRAMS) {
+        let ids = match sys::device_program_ids(cgroup, MAX_PROGRAMS) {
             Ok(ids) => ids,
             Err(errno @ (Errno::EINVAL | Errno::ENOSYS)) => {
                 return Observed::Unknown(format!("{}; needs CONFIG_CGROUP_BPF", refusal(ASK, errno, None)));
@@ -59,7 +72,7 @@ pub(super) fn programs(directory: &Directory) -> Observed<Vec<Vec<Instruction>>>
 }
 
 /// One program; `None` when it is gone.
-fn program(id: u32) -> Result<Option<Vec<Instruction>>, String> {
+fn program(id: u32) -> Result<Option<Raw>, String> {
     let needs = Some("the initial user namespace's CAP_SYS_ADMIN");
     let opened = match sys::bpf_program_open(id) {
         Ok(opened) => opened,
@@ -82,7 +95,7 @@ fn program(id: u32) -> Result<Option<Vec<Instruction>>, String> {
              namespace, and where net.core.bpf_jit_harden is set also CAP_SYSLOG and kernel.kptr_restrict below 2"
         ));
     };
-    Ok(Some(instructions.into_iter().map(Instruction::from_bytes).collect()))
+    Ok(Some(instructions))
 }
 
 /// v1's list and v2's programs hold both (security/device_cgroup.c, `devcgroup_check_permission`).

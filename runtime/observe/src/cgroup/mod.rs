@@ -23,6 +23,7 @@ use plim_model::parse::cgroup::{Membership, membership};
 use plim_model::parse::mountinfo::MountEntry;
 
 pub(crate) use chain::Chain;
+pub(crate) use device_query::raw_programs as device_programs;
 
 /// One mounted hierarchy of the reader.
 #[derive(Clone, Debug)]

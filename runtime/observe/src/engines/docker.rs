@@ -1,6 +1,7 @@
 //! Docker, by its Engine API (v1.24 and up) on its Unix socket. Podman's compatible service answers the same way.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{Engine, Known, http, pid_of};
 use crate::Selected;
 use crate::error::{EngineError, FindError};
+use crate::helper::{self, Request};
 
 const NAME: &str = "docker";
 
@@ -67,9 +69,34 @@ fn socket_from(variable: Option<OsString>) -> Result<Option<PathBuf>, EngineErro
     }
 }
 
+/// The bytes of the daemon's answer, or why there are none.
+pub(crate) type Relayed = Result<Vec<u8>, String>;
+
+/// In the helper: asks for one of the paths that this file asks for. The answer is not looked at.
+pub(crate) fn relayed(path: &str) -> Relayed {
+    let expected = path
+        .strip_prefix("/containers/")
+        .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/?=".contains(&byte)));
+    match socket() {
+        Ok(Some(socket)) if expected => http::exchange(&socket, path).map_err(|error| {
+            error
+                .raw_os_error()
+                .map_or(error.to_string(), |errno| crate::why::errno_text(nix::errno::Errno::from_raw(errno)))
+        }),
+        _ => Err(format!("GET {path}: not a request of this program")),
+    }
+}
+
 /// Asks and parses. A 404 is `None`.
 fn ask<T: DeserializeOwned>(socket: &std::path::Path, path: &str) -> Result<Option<T>, EngineError> {
-    let answer = http::get(socket, path).map_err(|source| EngineError::Unreachable {
+    let answer = match helper::ask(&Request::Docker(path.to_owned())) {
+        None => http::get(socket, path),
+        Some(relayed) => relayed
+            .and_then(|relayed: Relayed| relayed)
+            .map_err(io::Error::other)
+            .and_then(|bytes| http::parse(&bytes)),
+    };
+    let answer = answer.map_err(|source| EngineError::Unreachable {
         engine: NAME,
         what: format!("ask the daemon at {}", socket.display()),
         source: match source.raw_os_error() {
@@ -188,7 +215,6 @@ impl Engine for Docker {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
 
     use super::*;
 

@@ -22,6 +22,11 @@ pub(super) struct Answer {
 /// Sends the request and reads the answer until the server closes. `path` must be made of characters that need no
 /// escape.
 pub(super) fn get(socket: &Path, path: &str) -> io::Result<Answer> {
+    exchange(socket, path).and_then(|bytes| parse(&bytes))
+}
+
+/// The same without reading the answer's bytes.
+pub(super) fn exchange(socket: &Path, path: &str) -> io::Result<Vec<u8>> {
     let begun = Instant::now();
     let mut stream = UnixStream::connect(socket)?;
     stream.set_write_timeout(Some(LIMIT))?;
@@ -38,7 +43,7 @@ pub(super) fn get(socket: &Path, path: &str) -> io::Result<Answer> {
         }
         stream.set_read_timeout(Some(left))?;
         match stream.read(&mut buffer) {
-            Ok(0) => return parse(&bytes),
+            Ok(0) => return Ok(bytes),
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -53,7 +58,8 @@ fn bad(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not an HTTP answer: {what}"))
 }
 
-fn parse(bytes: &[u8]) -> io::Result<Answer> {
+/// Reads an answer.
+pub(super) fn parse(bytes: &[u8]) -> io::Result<Answer> {
     let end =
         bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(|| bad("no end of header"))?;
     let header = std::str::from_utf8(&bytes[..end]).map_err(|_| bad("header is not text"))?;

@@ -3,7 +3,7 @@
 //! A new engine is one new file and one line in [`ENGINES`].
 
 mod bundle;
-mod docker;
+pub(crate) mod docker;
 mod http;
 mod pid;
 mod plim;

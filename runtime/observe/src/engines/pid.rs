@@ -51,7 +51,7 @@ process_engine!(ByPid, "pid", |name| name.to_owned(), |text| {
         _ => Err(FindError::BadPid { text: text.to_owned() }),
     }
 });
-process_engine!(Own, "self", |_| String::new(), |_| Ok(HostPid(std::process::id().cast_signed())));
+process_engine!(Own, "self", |_| String::new(), |_| Ok(crate::helper::this_process()));
 process_engine!(Host, "host", |_| String::new(), |_| Ok(HostPid(1)));
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use plim_model::parse::status::Status;
 use plim_model::{HostPid, Observed};
 
-use super::{Dump, Means, iterator, of_task, without_filters};
+use super::{Dump, Means, of_task, relay, without_filters};
 use crate::deadline::Deadline;
 use crate::error::ObserveError;
 use crate::procdir::TaskDir;
@@ -128,7 +128,7 @@ fn read_threads(threads: Vec<Thread>, means: Means, deadline: Deadline) -> Vec<T
         .map(|(thread, _)| thread.tid)
         .collect();
     let mut answers = match means {
-        Means::Any | Means::Iterator if !filtered.is_empty() => iterator::read(&filtered),
+        Means::Any | Means::Iterator if !filtered.is_empty() => relay::read(&filtered),
         _ => Ok(BTreeMap::new()),
     };
     threads

@@ -6,6 +6,7 @@
 mod all;
 mod iterator;
 mod ptrace;
+mod relay;
 
 pub use all::{ThreadFilters, read_all};
 use plim_model::parse::status::Status;
@@ -13,6 +14,7 @@ use plim_model::seccomp::SeccompFilter;
 use plim_model::{HostPid, Observed};
 use plim_seccomp::analyse;
 use plim_seccomp::bpf::Program;
+pub(crate) use relay::{relayed, relayed_stopped};
 use sha2::{Digest, Sha256};
 
 use crate::procdir::Process;
@@ -126,7 +128,7 @@ pub fn dump(pid: HostPid, means: Means) -> Observed<Dump> {
 /// # Errors
 /// Why the iterator cannot be used, or why it cannot read this thread.
 pub fn stack_of(tid: i32) -> Result<Option<(u64, Vec<Program>)>, String> {
-    match iterator::read(&[tid])?.remove(&tid) {
+    match relay::read(&[tid])?.remove(&tid) {
         None => Ok(None),
         Some(iterator::Answer::Not(why)) => Err(why),
         Some(iterator::Answer::Filters { stack, filters, .. }) => {
@@ -145,7 +147,7 @@ pub(crate) fn dump_of(process: &Process, means: Means) -> Observed<Dump> {
     }
     let answer = match means {
         Means::Any | Means::Iterator => {
-            iterator::read(&[process.pid.0]).map(|mut answers| answers.remove(&process.pid.0))
+            relay::read(&[process.pid.0]).map(|mut answers| answers.remove(&process.pid.0))
         }
         Means::Ptrace | Means::Stopped => Ok(None),
     };
@@ -201,7 +203,7 @@ fn of_task(
                 tracer(status.tracer_pid)
             )));
         }
-        Means::Any | Means::Ptrace => (Method::Ptrace, ptrace::stop_and_read(tid)),
+        Means::Any | Means::Ptrace => (Method::Ptrace, relay::stop_and_read(tid)),
         Means::Stopped => (Method::PtraceAlreadyStopped, ptrace::read_stopped(tid)),
     };
     match read {

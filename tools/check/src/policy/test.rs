@@ -9,8 +9,9 @@ use plim_policy::Outcome;
 use plim_policy::judge::{Options, judge};
 use plim_policy::rules::{Date, Source, load};
 use plim_policy::text::{Limits, Node, read};
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::facts::FactArgs;
+use plim_tools_common::output::Destination;
 use plim_tools_common::timeout::TimeoutArgs;
 use plim_tools_common::{exit, output};
 
@@ -39,6 +40,7 @@ const EXPECT_KEYS: [&str; 4] = ["fail", "not-observable", "ignored", "pass"];
 
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     args.timeout.start()?;
+    args.confine.observe(&Destination::stdout(), Reads::Files)?;
     let mut files = Files::new(args.confine.no_self_confine, &args.profiles);
     let mut targets = Targets { open: args.confine.no_self_confine, ..Targets::default() };
     for file in &args.files {
@@ -51,7 +53,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     }
     targets.add_profiles_to(&mut files);
     let options = super::options(&args.facts, &files, today())?;
-    args.confine.enter(Phase::default().with_threads())?;
+    args.confine.enter(Phase::JudgeInThreads)?;
 
     let (mut lines, mut held, mut failed) = (Vec::new(), 0, 0);
     for file in &args.files {

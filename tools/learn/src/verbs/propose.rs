@@ -8,7 +8,7 @@ use plim_learn::forms;
 use plim_learn::proposal::{Entry, Proposal, Reasoned, Source, Verdict};
 use plim_learn::propose::{Choices, RUNTIMES, propose};
 use plim_tools_common::args::Output;
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit;
 use plim_tools_common::output::Style;
 use plim_tools_common::table::{Cell, Table};
@@ -84,9 +84,10 @@ pub(crate) enum Format {
 }
 
 pub(crate) fn run(args: &Args) -> Result<u8> {
-    let texts = input::read_recordings(&args.recordings)?;
     let (out, style) = (args.output.destination()?, args.output.style());
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.observe(&out, Reads::Files)?;
+    let texts = input::read_recordings(&args.recordings)?;
+    args.confine.enter(Phase::Judge)?;
 
     let recording = input::merged(&texts)?;
     let proposal = propose(&recording, &args.choices.choices());

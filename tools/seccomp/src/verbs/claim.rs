@@ -4,7 +4,7 @@ use clap::Parser;
 use plim_seccomp::exact;
 use plim_seccomp::witness::Witness;
 use plim_tools_common::args::{Format, Output};
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::facts::FactArgs;
 
@@ -58,9 +58,10 @@ type Prover = fn(
 ) -> Result<exact::Verdict, plim_seccomp::diagram::Undecided>;
 
 fn run(args: &Both, prove: Prover, holds: [&str; 2], fails: &str) -> anyhow::Result<u8> {
-    let pair = Pair::gather(&args.a, &args.b, &args.facts, args.output.quiet)?;
     let out = args.output.destination()?;
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.observe(&out, Reads::of([args.a.as_str(), args.b.as_str()]))?;
+    let pair = Pair::gather(&args.a, &args.b, &args.facts, args.output.quiet)?;
+    args.confine.enter(Phase::Judge)?;
 
     let mut pair = pair.compare()?;
     let [a, b] = pair.diagrams;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::{Parser, ValueEnum};
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit;
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::Destination;
@@ -45,13 +45,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         args.format != Format::Raw || args.output.is_some() || !std::io::stdout().is_terminal(),
         "a filter is binary and stdout is a terminal: name a file with -o, or --format disasm"
     );
-    let gathered = seccomp_side::gather(&args.profile)?;
-    let facts = args.facts.gather_reading()?;
     let out = match &args.output {
         Some(path) => Destination::file(path)?,
         None => Destination::stdout(),
     };
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.observe(&out, Reads::of([args.profile.as_str()]))?;
+    let gathered = seccomp_side::gather(&args.profile)?;
+    let facts = args.facts.gather_reading()?;
+    args.confine.enter(Phase::Judge)?;
 
     let side = gathered.side()?;
     ensure!(

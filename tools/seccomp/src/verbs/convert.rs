@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use plim_seccomp::diagram::Store;
 use plim_seccomp::dialect::{self, Dialect, Fate, Rewritten, Unsaid, Written};
 use plim_seccomp::resolve::{Facts, resolve};
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::Destination;
@@ -60,17 +60,18 @@ enum Format {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+    let out = match &args.output {
+        Some(path) => Destination::file(path)?,
+        None => Destination::stdout(),
+    };
+    args.confine.observe(&out, Reads::of([args.profile.as_str()]))?;
     let gathered = seccomp_side::gather(&args.profile)?;
     let facts = args.facts.gather()?;
     ensure!(
         facts.engine().is_none() && facts.libseccomp().is_none(),
         "convert writes what the profile says; what an engine installs of it writes `decompile PROFILE --as ENGINE`"
     );
-    let out = match &args.output {
-        Some(path) => Destination::file(path)?,
-        None => Destination::stdout(),
-    };
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.enter(Phase::Judge)?;
 
     let side = gathered.side()?;
     let Content::Profile(written) = &side.content else {

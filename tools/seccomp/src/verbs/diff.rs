@@ -3,7 +3,7 @@
 use clap::{Parser, ValueEnum};
 use plim_model::diff::{Area, Diff, UnknownFact};
 use plim_tools_common::args::Output;
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::{diff_table, seccomp_diff};
@@ -40,9 +40,10 @@ enum Format {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
-    let pair = Pair::gather(&args.a, &args.b, &args.facts, args.output.quiet)?;
     let (out, style) = (args.output.destination()?, args.output.style());
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.observe(&out, Reads::of([args.a.as_str(), args.b.as_str()]))?;
+    let pair = Pair::gather(&args.a, &args.b, &args.facts, args.output.quiet)?;
+    args.confine.enter(Phase::Judge)?;
 
     let (names, meanings) = pair.meanings()?;
     let found = seccomp_diff::compare(&meanings[0], &meanings[1], args.names.wanted());

@@ -4,7 +4,7 @@ use clap::Parser;
 use plim_seccomp::bpf::Program;
 use plim_seccomp::disasm::disassemble;
 use plim_tools_common::args::{Format, Output};
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::{exit, seccomp_side};
 
@@ -24,10 +24,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+    let out = args.output.destination()?;
+    args.confine.observe(&out, Reads::of([args.target.as_str()]))?;
     let gathered = seccomp_side::gather(&args.target)?;
     let facts = args.facts.gather_reading()?;
-    let out = args.output.destination()?;
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.enter(Phase::Judge)?;
 
     let side = gathered.side()?;
     let reading = facts.reading(side.bounding);

@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use plim_model::Observed;
 use plim_observe::filters::Means;
 use plim_seccomp::bpf::Program;
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::output::Destination;
 use plim_tools_common::target::{TargetName, find_live};
@@ -60,13 +60,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         args.format != Format::Raw || args.output.is_some() || !std::io::stdout().is_terminal(),
         "a filter is binary and stdout is a terminal: name a file with -o, or --format disasm"
     );
-    let selected = find_live(&TargetName::parse(&args.target)?)?;
-    let dump = plim_observe::filters::dump(selected.pid, args.means);
     let out = match &args.output {
         Some(path) => Destination::file(path)?,
         None => Destination::stdout(),
     };
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.observe(&out, Reads::Targets)?;
+    let selected = find_live(&TargetName::parse(&args.target)?)?;
+    let dump = plim_observe::filters::dump(selected.pid, args.means);
+    args.confine.enter(Phase::Judge)?;
 
     let (method, mut programs): (Option<String>, Vec<Program>) = match dump {
         Observed::Present(dump) => {

@@ -9,7 +9,7 @@ use plim_seccomp::explain::{
 };
 use plim_seccomp::installed::Engine;
 use plim_tools_common::args::{Format, Output};
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::{Style, Tone};
@@ -44,10 +44,11 @@ fn parse_arch(word: &str) -> Result<Arch, String> {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+    let (out, style) = (args.output.destination()?, args.output.style());
+    args.confine.observe(&out, Reads::of([args.target.as_str()]))?;
     let gathered = seccomp_side::gather(&args.target)?;
     let facts = args.facts.gather_reading()?;
-    let (out, style) = (args.output.destination()?, args.output.style());
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.enter(Phase::Judge)?;
 
     let side = gathered.side()?;
     let reading = facts.reading(side.bounding);

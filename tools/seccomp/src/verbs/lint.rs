@@ -4,7 +4,7 @@ use clap::Parser;
 use plim_seccomp::installed::Engine;
 use plim_seccomp::lint::{Finding, Report, Severity, lint_filter, lint_installed, lint_profile};
 use plim_tools_common::args::{Format, Output};
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::{Style, Tone};
@@ -37,10 +37,11 @@ fn severity() -> impl clap::builder::TypedValueParser<Value = Severity> {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+    let (out, style) = (args.output.destination()?, args.output.style());
+    args.confine.observe(&out, Reads::of([args.target.as_str()]))?;
     let gathered = seccomp_side::gather(&args.target)?;
     let facts = args.facts.gather()?;
-    let (out, style) = (args.output.destination()?, args.output.style());
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.enter(Phase::Judge)?;
 
     let side = gathered.side()?;
     let reading = facts.reading(side.bounding);

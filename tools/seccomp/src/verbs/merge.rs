@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use plim_seccomp::exact;
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::facts::FactArgs;
 
@@ -41,9 +41,10 @@ struct How {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
-    let pair = Pair::gather(&args.a, &args.b, &args.facts, args.back.quiet)?;
     let out = args.back.destination()?;
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.observe(&out, Reads::of([args.a.as_str(), args.b.as_str()]))?;
+    let pair = Pair::gather(&args.a, &args.b, &args.facts, args.back.quiet)?;
+    args.confine.enter(Phase::Judge)?;
 
     let mut pair = pair.compare()?;
     let [a, b] = pair.diagrams;

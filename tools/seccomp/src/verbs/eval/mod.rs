@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::exit;
 use plim_tools_common::facts::FactArgs;
 use plim_tools_common::output::Destination;
@@ -47,6 +47,11 @@ const BUFFER: usize = 1 << 18;
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let stdin = args.calls.as_os_str() == "-";
     ensure!(!stdin || args.target != "-", "both the target and the calls are -, but stdin can be read once");
+    let mut out = match &args.output {
+        Some(path) => Destination::file(path)?,
+        None => Destination::stdout(),
+    };
+    args.confine.observe(&out, Reads::of([args.target.as_str()]))?;
     let gathered = seccomp_side::gather(&args.target)?;
     let facts = args.facts.gather_reading()?;
     let (what, calls): (String, Box<dyn std::io::Read>) = match stdin {
@@ -57,11 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
             (what, Box::new(file))
         }
     };
-    let mut out = match &args.output {
-        Some(path) => Destination::file(path)?,
-        None => Destination::stdout(),
-    };
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.enter(Phase::Judge)?;
 
     let side = gathered.side()?;
     let reading = facts.reading(side.bounding);

@@ -9,7 +9,7 @@ use plim_model::Observed;
 use plim_observe::filters::{Means, read_all};
 use plim_seccomp::bpf::Program;
 use plim_tools_common::args::{Format, Output};
-use plim_tools_common::confine::{ConfineArgs, Phase};
+use plim_tools_common::confine::{ConfineArgs, Phase, Reads};
 use plim_tools_common::diff_table;
 use plim_tools_common::exit::{self, OrStatus};
 use plim_tools_common::facts::FactArgs;
@@ -50,6 +50,8 @@ struct Thread {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+    let (out, style) = (args.output.destination()?, args.output.style());
+    args.confine.observe(&out, Reads::Targets)?;
     let selected = find_live(&TargetName::parse(&args.target)?)?;
     let bare = matches!(selected.engine.as_str(), "pid" | "self" | "host");
     ensure!(
@@ -66,8 +68,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         .or_status(exit::UNOBSERVABLE)?;
     let bounding = seccomp_side::bounding(&selected);
     let facts = args.facts.gather()?;
-    let (out, style) = (args.output.destination()?, args.output.style());
-    args.confine.enter(Phase::writing_to(&out))?;
+    args.confine.enter(Phase::Judge)?;
 
     let threads: Vec<Thread> = threads
         .into_iter()

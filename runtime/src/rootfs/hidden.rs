@@ -172,9 +172,10 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::print_stderr, reason = "a test that does not run says why")]
     fn what_not_everyone_may_read_below_etc_is_covered() {
         if !Uid::effective().is_root() {
-            println!("skipped: marks of overlayfs need root");
+            eprintln!("skipped: marks of overlayfs need root");
             return;
         }
         let (lower, upper) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

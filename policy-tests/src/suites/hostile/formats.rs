@@ -118,10 +118,9 @@ fn containers(ctx: &Ctx) -> Result<()> {
     let mut running = ctx.plim_host_start(&["--mount", &volume], &["sh", "-c", &script])?;
     running.wait_for("ready")?;
     let target = format!("plim:{}", running.case.tag);
-    let comm = fs::read_to_string(format!("/proc/{}/comm", running.host_pid()?))?;
-    same("the name that the host sees", comm.trim_end_matches('\n'), COMM)?;
-
     let snapshot: Value = serde_json::from_str(&harmless(ctx, "plim-inspect", "json", &[&target], &[0, 3])?)?;
+    let comm = fs::read_to_string(format!("/proc/{}/comm", snapshot["target"]["pid"]))?;
+    same("the name that the host sees", comm.trim_end_matches('\n'), COMM)?;
     let roots =
         snapshot["mounts"].as_array().into_iter().flatten().filter_map(|mount| mount["root"].as_str());
     ensure!(

@@ -163,6 +163,8 @@ kernel() {
 	if programs && [ -n "$limits" ]; then
 		suite kernel policy-tests/kernels/run.sh --programs "$bin" --limits "$limits" 6.1
 		suite selinux policy-tests/kernels/run.sh --programs "$bin" --security selinux --filter trace/selinux 6.1
+		# A policy once loaded stays: another machine.
+		suite selinux policy-tests/kernels/run.sh --programs "$bin" --security selinux --filter hostile/selinux 6.1
 	else count 0 1 0; fi
 }
 

@@ -90,6 +90,9 @@ fn steps(setup: &Setup<'_>) -> Result<Infallible> {
     if let Some(profile) = &config.apparmor_profile {
         enter_apparmor(&procfs, profile)?;
     }
+    if let Some(label) = &config.selinux_label {
+        enter_selinux(&procfs, label)?;
+    }
     let mut root = rootfs::build(&setup.root, || join_cgroups(setup))?;
     let terminal = connect(setup, &root)?;
     rootfs::cover(&setup.root, &mut root)?;
@@ -264,6 +267,18 @@ fn enter_apparmor(procfs: &Procfs, profile: &str) -> Result<()> {
         ),
         other => other,
     })
+}
+
+/// Takes effect on execve(2), as above. Without SELinux the file takes another module's words, or none.
+fn enter_selinux(procfs: &Procfs, label: &str) -> Result<()> {
+    if !std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+        return Err(RuntimeError::refused(
+            format!("run the command with the SELinux label {label:?}"),
+            "SELinux is not active in this kernel (/sys/fs/selinux)",
+        ));
+    }
+    let own = procfs.own_directory()?;
+    procfs.write(&format!("{own}/attr/exec"), label.as_bytes())
 }
 
 /// Changes to the working directory, which is made when it is missing, as Docker does. Verified to lie in the

@@ -51,6 +51,10 @@ pub struct ContainerConfig {
     pub seccomp: Option<Seccomp>,
     /// AppArmor profile to enter on exec (`/proc/self/attr/apparmor/exec`); an error where AppArmor is not active.
     pub apparmor_profile: Option<String>,
+    /// SELinux context of the command, entered on exec (`/proc/self/attr/exec`); an error where SELinux is not active.
+    pub selinux_label: Option<String>,
+    /// SELinux context of every file on the file systems that are mounted for the container (`context=`, mount(8)).
+    pub mount_label: Option<String>,
     /// Put an init at pid 1 that forwards signals and reaps, with the command as its child (docker run --init).
     pub init: bool,
     /// Docker's `--privileged` was asked: nothing is masked, all devices are there.

@@ -203,6 +203,7 @@ fn root_plan<'a>(
                 private: private.clone(),
                 upper_size_bytes: *upper_size_bytes,
                 scratch: scratch.to_owned(),
+                label: config.mount_label.clone(),
                 in_user_namespace: checked.in_user_namespace,
             })
         }
@@ -217,6 +218,7 @@ fn root_plan<'a>(
         masked: &config.masked_paths,
         read_only_paths: &config.read_only_paths,
         in_user_namespace: checked.in_user_namespace,
+        label: config.mount_label.as_deref(),
     })
 }
 

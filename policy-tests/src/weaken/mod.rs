@@ -40,6 +40,7 @@ weakenings! {
     WritableRoot "writable-root" "A root that should be read-only is writable.",
     WritableMounts "writable-mounts" "Every `ro` option of a mount is dropped.",
     LooseMounts "loose-mounts" "nosuid, nodev and noexec are dropped.",
+    NoSelinux "no-selinux" "No SELinux label, whatever was asked.",
     NoAppArmor "no-apparmor" "No AppArmor profile, whatever was asked.",
     HostsOwnFiles "hosts-own-files" "The host's /etc, /usr, /opt and /var are mounted over what the container would see of them.",
     LargeLayer "large-layer" "The layer that is thrown away takes 2 GiB.",
@@ -111,6 +112,7 @@ impl Weakening {
             Weakening::NoNetRaw => &["--cap-drop", "NET_RAW"],
             Weakening::NoSeccomp => &["--security-opt", "seccomp=unconfined"],
             Weakening::HostRootInside => &["-v", "/:/mnt"],
+            Weakening::NoSelinux => &["--security-opt", "label=disable"],
             Weakening::NoAppArmor => &["--security-opt", "apparmor=unconfined"],
             Weakening::HostsOwnFiles => {
                 &["-v", "/etc:/etc:ro", "-v", "/usr:/usr:ro", "-v", "/opt:/opt:ro", "-v", "/var:/var:ro"]

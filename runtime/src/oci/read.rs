@@ -64,7 +64,7 @@ pub fn from_spec(spec: &Value, facts: &Facts) -> Result<Bundle> {
     top.refuse("hooks", "hooks are not supported: they run programs outside of the container")?;
 
     let annotations = Annotations::read(top.take("annotations"), &mut warnings)?;
-    let (process, apparmor_profile) = process(&top.require("process")?, &mut warnings)?;
+    let (process, apparmor_profile, selinux_label) = process(&top.require("process")?, &mut warnings)?;
     let mut mounts = match top.take("mounts") {
         Some(list) => {
             list.list()?.iter().map(|node| mount(node, facts, &mut warnings)).collect::<Result<Vec<_>>>()?
@@ -82,7 +82,6 @@ pub fn from_spec(spec: &Value, facts: &Facts) -> Result<Bundle> {
         ("personality", "another execution domain is not supported"),
         ("netDevices", "moving network devices is not supported"),
         ("memoryPolicy", "a NUMA memory policy is not supported"),
-        ("mountLabel", "SELinux labels are not supported"),
     ] {
         linux.refuse(key, why)?;
     }
@@ -115,6 +114,8 @@ pub fn from_spec(spec: &Value, facts: &Facts) -> Result<Bundle> {
             .filter(|path| !path.is_empty()),
         seccomp,
         apparmor_profile,
+        selinux_label,
+        mount_label: linux.take("mountLabel").map(|node| context(&node)).transpose()?.flatten(),
         init: annotations.flag(note::INIT)?.unwrap_or(false),
         privileged: annotations.flag(note::PRIVILEGED)?.unwrap_or(false),
         loopback_up: match annotations.flag(note::LOOPBACK)? {
@@ -221,11 +222,23 @@ impl<'a> Annotations<'a> {
     }
 }
 
-fn process(node: &Node, warnings: &mut Vec<Warning>) -> Result<(Process, Option<String>)> {
+/// An SELinux context; none when it is empty. It is written between quotation marks into the options of mounts.
+fn context(node: &Node) -> Result<Option<String>> {
+    let text = node.string()?;
+    let strange = |c: char| !(c.is_ascii_alphanumeric() || "_.:,-".contains(c));
+    if text.contains(strange) {
+        return Err(node.error(format!("found {text:?}, expected an SELinux context")));
+    }
+    Ok((!text.is_empty()).then_some(text))
+}
+
+/// The process, and its labels of AppArmor and SELinux.
+type Labelled = (Process, Option<String>, Option<String>);
+
+fn process(node: &Node, warnings: &mut Vec<Warning>) -> Result<Labelled> {
     let mut object = node.object()?;
     for (key, why) in [
         ("commandLine", "a command line is for Windows; Linux takes args"),
-        ("selinuxLabel", "SELinux labels are not supported"),
         ("ioPriority", "an I/O priority is not supported"),
         ("scheduler", "a scheduling policy is not supported"),
         ("execCPUAffinity", "a CPU affinity for exec is not supported"),
@@ -272,8 +285,9 @@ fn process(node: &Node, warnings: &mut Vec<Warning>) -> Result<(Process, Option<
     };
     let apparmor =
         object.take("apparmorProfile").map(|n| n.string()).transpose()?.filter(|name| !name.is_empty());
+    let selinux = object.take("selinuxLabel").map(|node| context(&node)).transpose()?.flatten();
     object.finish(warnings);
-    Ok((process, apparmor))
+    Ok((process, apparmor, selinux))
 }
 
 fn user(node: Option<Node>, warnings: &mut Vec<Warning>) -> Result<User> {

@@ -151,6 +151,8 @@ fn rich() -> ContainerConfig {
         cgroup_path: Some("/yard/x".to_owned()),
         seccomp: Some(seccomp(set(&[0, 1, 2, 13]))),
         apparmor_profile: Some("mine".to_owned()),
+        selinux_label: Some("system_u:system_r:container_t:s0:c1,c2".to_owned()),
+        mount_label: Some("system_u:object_r:container_file_t:s0:c1,c2".to_owned()),
         init: true,
         privileged: true,
         loopback_up: true,
@@ -196,6 +198,8 @@ fn a_plain_config_survives_the_round_trip() {
     config.cgroup_path = None;
     config.seccomp = None;
     config.apparmor_profile = None;
+    config.selinux_label = None;
+    config.mount_label = None;
     config.process.rlimits.clear();
     config.process.oom_score_adj = None;
     config.process.user = User { uid: 0, gid: 0, additional_gids: Vec::new(), umask: None };
@@ -293,13 +297,12 @@ fn what_cannot_be_honoured_is_refused_by_its_pointer() {
         ("/vm", json!({"kernel": {"path": "/vmlinuz"}})),
         ("/windows", json!({"layerFolders": ["x"]})),
         ("/solaris", json!({"milestone": "x"})),
-        ("/process/selinuxLabel", json!("system_u:system_r:x")),
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_IDLE", "priority": 4})),
         ("/process/scheduler", json!({"policy": "SCHED_FIFO", "priority": 1})),
         ("/process/execCPUAffinity", json!({"initial": "0"})),
         ("/process/commandLine", json!("cmd /c dir")),
         ("/process/user/username", json!("web")),
-        ("/linux/mountLabel", json!("x")),
+        ("/linux/mountLabel", json!("x\",size=1")),
         ("/linux/intelRdt", json!({"closID": "x"})),
         ("/linux/personality", json!({"domain": "LINUX32"})),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"})),

@@ -46,7 +46,10 @@ impl Builder {
 pub fn to_spec(config: &ContainerConfig) -> Value {
     let mut spec = Builder::default();
     spec.set("ociVersion", OCI_VERSION);
-    spec.set("process", process(&config.process, config.apparmor_profile.as_deref()));
+    let mut process = process(&config.process);
+    process.set_some("apparmorProfile", config.apparmor_profile.as_deref());
+    process.set_some("selinuxLabel", config.selinux_label.as_deref());
+    spec.set("process", process.0);
     spec.set("root", root(&config.rootfs));
     spec.set_some("hostname", config.hostname.as_deref());
     spec.set_some("domainname", config.domainname.as_deref());
@@ -56,7 +59,7 @@ pub fn to_spec(config: &ContainerConfig) -> Value {
     Value::Object(spec.0)
 }
 
-fn process(process: &Process, apparmor_profile: Option<&str>) -> Value {
+fn process(process: &Process) -> Builder {
     let mut user = Builder::default();
     user.set("uid", process.user.uid);
     user.set("gid", process.user.gid);
@@ -92,9 +95,8 @@ fn process(process: &Process, apparmor_profile: Option<&str>) -> Value {
             .collect(),
     );
     out.set("noNewPrivileges", process.no_new_privileges);
-    out.set_some("apparmorProfile", apparmor_profile);
     out.set_some("oomScoreAdj", process.oom_score_adj);
-    Value::Object(out.0)
+    out
 }
 
 fn root(rootfs: &Rootfs) -> Value {
@@ -183,6 +185,7 @@ fn linux(config: &ContainerConfig) -> Value {
     });
     out.set_list("devices", devices.collect());
     out.set_some("seccomp", config.seccomp.as_ref().map(|s| (*s.oci).clone()));
+    out.set_some("mountLabel", config.mount_label.as_deref());
     out.set("rootfsPropagation", config.rootfs.propagation.as_str());
     out.set_list("maskedPaths", config.masked_paths.iter().map(|path| json!(path)).collect());
     out.set_list("readonlyPaths", config.read_only_paths.iter().map(|path| json!(path)).collect());

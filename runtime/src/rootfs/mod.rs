@@ -49,6 +49,17 @@ pub(crate) struct Plan<'a> {
     pub(crate) masked: &'a [String],
     pub(crate) read_only_paths: &'a [String],
     pub(crate) in_user_namespace: bool,
+    /// SELinux context of the file systems that are mounted for the container.
+    pub(crate) label: Option<&'a str>,
+}
+
+/// Options of a mount with the SELinux context of all its files; the context has commas and no quotation mark.
+pub(crate) fn labelled(options: &str, label: Option<&str>) -> String {
+    match label {
+        None => options.to_owned(),
+        Some(label) if options.is_empty() => format!("context=\"{label}\""),
+        Some(label) => format!("{options},context=\"{label}\""),
+    }
 }
 
 /// Makes the root and everything mounted in it. The caller is in a mount namespace of its own. `enter_cgroups` is called
@@ -78,7 +89,7 @@ pub(crate) fn build(plan: &Plan<'_>, enter_cgroups: impl FnOnce() -> Result<()>)
         {
             enter()?;
         }
-        mounts::make(&mut root, mount, options, &plan.cgroups)?;
+        mounts::make(&mut root, mount, options, &plan.cgroups, plan.label)?;
     }
     if let Some(enter) = enter_cgroups {
         enter()?;

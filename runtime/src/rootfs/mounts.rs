@@ -44,14 +44,22 @@ pub(crate) fn shows_cgroups(mount: &Mount) -> bool {
 }
 
 /// Makes one mount in `root`.
-pub(crate) fn make(root: &mut Root, wanted: &Mount, options: &Options, cgroups: &[CgroupView]) -> Result<()> {
+pub(crate) fn make(
+    root: &mut Root,
+    wanted: &Mount,
+    options: &Options,
+    cgroups: &[CgroupView],
+    label: Option<&str>,
+) -> Result<()> {
     if options.bind.is_some() {
         return bind(root, wanted, options);
     }
     match wanted.fs_type.as_str() {
         "cgroup" | "cgroup2" => cgroup(root, wanted, options, cgroups),
         "proc" | "sysfs" => kernels(root, wanted, options),
-        _ => fresh(root, wanted, options),
+        // Those that take a context in every namespace; runc labels them too.
+        "tmpfs" | "devpts" if !options.data.contains("context=") => fresh(root, wanted, options, label),
+        _ => fresh(root, wanted, options, None),
     }
 }
 
@@ -64,11 +72,12 @@ fn target(root: &Root, destination: &str, missing: Missing) -> Result<OwnedFd> {
 }
 
 /// A new file system.
-fn fresh(root: &mut Root, wanted: &Mount, options: &Options) -> Result<()> {
+fn fresh(root: &mut Root, wanted: &Mount, options: &Options, label: Option<&str>) -> Result<()> {
     let at = target(root, &wanted.destination, Missing::MakeDirectory)?;
     let doing =
         || format!("mount {} ({}) on {}", wanted.fs_type, wanted.options.join(","), wanted.destination);
-    let data = (!options.data.is_empty()).then_some(options.data.as_str());
+    let data = super::labelled(&options.data, label);
+    let data = (!data.is_empty()).then_some(data.as_str());
     mount(
         Some(wanted.source.as_str()),
         descriptor_path(at.as_fd()).as_str(),

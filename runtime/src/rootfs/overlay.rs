@@ -62,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) upper_size_bytes: Option<u64>,
     /// A directory of ours on the host to mount the tmpfs on, in the child's mount namespace.
     pub(crate) scratch: PathBuf,
+    /// SELinux context of its files.
+    pub(crate) label: Option<String>,
     /// In a user namespace: overlayfs keeps its marks in `user.*` attributes (`userxattr`, Linux 5.11).
     pub(crate) in_user_namespace: bool,
 }
@@ -176,7 +178,7 @@ pub(crate) fn mount_root(plan: &Plan) -> Result<Root> {
     let size = plan
         .upper_size_bytes
         .map_or(String::new(), |bytes| format!(",size={bytes},nr_inodes={}", (bytes / 4096).max(4096)));
-    let data = format!("mode=0755{size}");
+    let data = super::labelled(&format!("mode=0755{size}"), plan.label.as_deref());
     mount(Some("plim-upper"), scratch, Some("tmpfs"), PLAIN, Some(data.as_str()))
         .during(|| format!("mount the upper layer's tmpfs ({data}) on {}", scratch.display()))?;
     let merged = scratch.join("root");
@@ -285,6 +287,7 @@ fn mount_layer(plan: &Plan, number: usize, lower: &Path, at: &str, target: &Path
     if plan.in_user_namespace {
         data.push_str(",userxattr");
     }
+    let data = super::labelled(&data, plan.label.as_deref());
     mount(Some("overlay"), target, Some("overlay"), PLAIN, Some(data.as_str()))
         .during(|| format!("mount overlay ({data}) on {at}"))
 }

@@ -121,6 +121,8 @@ pub(crate) fn config(args: &[&str]) -> ContainerConfig {
         cgroup_path: None,
         seccomp: None,
         apparmor_profile: None,
+        selinux_label: None,
+        mount_label: None,
         init: false,
         privileged: false,
         loopback_up: true,

@@ -14,7 +14,8 @@ use crate::options::Options;
 use crate::security::Granted;
 use crate::world::{Facts, PathKind, World};
 use crate::{
-    apparmor, defaults, devices, environment, limits, namespaces, profile, security, sizes, users, volumes,
+    apparmor, defaults, devices, environment, limits, namespaces, profile, security, selinux, sizes, users,
+    volumes,
 };
 
 /// The container, and what the caller should be told about it.
@@ -59,6 +60,11 @@ pub(crate) fn assemble(
     let masked = !(options.privileged || security.unmask);
     let seccomp = profile::filter(&security.seccomp, options.privileged, granted.set, facts, world)?;
     let apparmor = apparmor::choose(&security.apparmor, options.privileged, facts, world)?;
+    let shared = options.privileged
+        || [NamespaceKind::Pid, NamespaceKind::Ipc].iter().any(|kind| chosen.is_host(*kind));
+    // The default root is mounted nosuid.
+    let nosuid = options.rootfs.is_none() || security.no_new_privileges;
+    let selinux = selinux::choose(&security.label, shared, nosuid, &identity.id, world)?;
     let may_raise = Capability::from_name("CAP_SYS_RESOURCE").is_some_and(|c| facts.held.contains(c));
 
     let config = ContainerConfig {
@@ -107,6 +113,8 @@ pub(crate) fn assemble(
             .transpose()?,
         seccomp,
         apparmor_profile: apparmor.profile,
+        selinux_label: selinux.process,
+        mount_label: selinux.mount,
         init: init(options, &chosen)?,
         privileged: options.privileged,
         loopback_up: chosen.is_new(NamespaceKind::Net),
@@ -121,7 +129,10 @@ pub(crate) fn assemble(
     };
     let mut notes = notes(options, &granted);
     notes.extend(limits::weight_note(&config.resources, world));
-    let unconfined: Vec<_> = apparmor.note.map(|note| (annotations::APPARMOR, note)).into_iter().collect();
+    let unconfined: Vec<_> = [(annotations::APPARMOR, apparmor.note), (annotations::SELINUX, selinux.note)]
+        .into_iter()
+        .filter_map(|(annotation, note)| Some((annotation, note?)))
+        .collect();
     Ok(Assembled { config, notes, unconfined })
 }
 

@@ -109,6 +109,10 @@ impl World for Fake {
         if name == "web" { Ok(4242) } else { Err(anyhow!("no running container has the name {name:?}")) }
     }
 
+    fn selinux(&self, _: &str, _: bool) -> crate::selinux::Answer {
+        crate::selinux::Answer::Inactive
+    }
+
     fn kernel_capabilities(&self) -> Result<CapabilitySet> {
         Ok(Capability::known().collect())
     }
@@ -223,6 +227,7 @@ fn seccomp_is_chosen() {
 fn security_options_reach_the_config() {
     assert!(run(&["--security-opt", "no-new-privileges"]).process.no_new_privileges);
     refused(&["--security-opt", "apparmor=x"], "not active");
+    refused(&["--security-opt", "label=type:x"], "not active");
     let open = run(&["--security-opt", "systempaths=unconfined"]);
     assert!(open.masked_paths.is_empty() && open.read_only_paths.is_empty() && open.seccomp.is_some());
 }
@@ -626,6 +631,9 @@ fn thermal_counters_are_masked_where_they_are() {
         }
         fn container_pid(&self, name: &str) -> Result<i32> {
             self.0.container_pid(name)
+        }
+        fn selinux(&self, context: &str, nosuid: bool) -> crate::selinux::Answer {
+            self.0.selinux(context, nosuid)
         }
         fn kernel_capabilities(&self) -> Result<CapabilitySet> {
             self.0.kernel_capabilities()

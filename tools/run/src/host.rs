@@ -14,6 +14,7 @@ use plim_model::{Capability, CapabilitySet};
 use plim_seccomp::arch::Arch;
 use plim_seccomp::resolve::KernelVersion;
 
+use crate::selinux::Answer;
 use crate::world::{Facts, HostDevice, PathKind, World};
 
 /// More than any passwd file that fits its purpose; it is the container's, so it is bounded.
@@ -73,6 +74,34 @@ fn read_bounded(file: File, most: u64) -> std::io::Result<Vec<u8>> {
         ));
     }
     Ok(text)
+}
+
+const SELINUXFS: &str = "/sys/fs/selinux";
+
+/// A file of selinuxfs; empty when it is not there.
+fn selinux_file(name: &str) -> String {
+    std::fs::read_to_string(format!("{SELINUXFS}/{name}")).unwrap_or_default().trim().to_owned()
+}
+
+/// Whether the policy allows `source` a permission on `target`. One that the policy does not define is not asked for by the kernel,
+/// or allowed or denied as a whole.
+fn selinux_allows(source: &str, target: &str, class: &str, permission: &str) -> bool {
+    let index = selinux_file(&format!("class/{class}/index"));
+    let number = selinux_file(&format!("class/{class}/perms/{permission}")).parse::<u32>();
+    let (Ok(number @ 1..=32), false) = (number, index.is_empty()) else {
+        return selinux_file("deny_unknown") == "0";
+    };
+    let ask = || -> std::io::Result<String> {
+        let mut file = File::options().read(true).write(true).open(format!("{SELINUXFS}/access"))?;
+        let question = format!("{source} {target} {index} {:x}", 1u32 << (number - 1));
+        std::io::Write::write_all(&mut file, question.as_bytes())?;
+        let mut answer = String::new();
+        file.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    // allowed, decided, … (security/selinux/selinuxfs.c, sel_write_access).
+    let allowed = ask().ok().and_then(|text| u32::from_str_radix(text.split(' ').next()?, 16).ok());
+    allowed.is_some_and(|allowed| allowed & 1 << (number - 1) != 0)
 }
 
 impl World for Host {
@@ -173,6 +202,28 @@ impl World for Host {
     fn container_pid(&self, name: &str) -> Result<i32> {
         let found = plim_observe::find(None, name)?;
         Ok(found.pid.0)
+    }
+
+    fn selinux(&self, context: &str, nosuid: bool) -> Answer {
+        // The context of everything, before any policy is there.
+        let own = std::fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+        let own = own.trim_end_matches(['\0', '\n']).to_owned();
+        if selinux_file("enforce").is_empty() || own.is_empty() || own == "kernel" {
+            return Answer::Inactive;
+        }
+        // Writing a context asks whether the policy has it (security/selinux/selinuxfs.c, sel_write_context).
+        if std::fs::write(format!("{SELINUXFS}/context"), context).is_err() {
+            return Answer::Unknown;
+        }
+        let allows = |class: &str, permission: &str| selinux_allows(&own, context, class, permission);
+        let on_nosuid = || {
+            selinux_file("policy_capabilities/nnp_nosuid_transition") == "1"
+                && allows("process2", "nosuid_transition")
+                && allows("process2", "nnp_transition")
+        };
+        let free =
+            selinux_file("enforce") == "0" || allows("process", "transition") && (!nosuid || on_nosuid());
+        if free { Answer::Possible } else { Answer::Forbidden }
     }
 
     fn kernel_capabilities(&self) -> Result<CapabilitySet> {

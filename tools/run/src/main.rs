@@ -19,6 +19,7 @@ mod namespaces;
 mod options;
 mod profile;
 mod security;
+mod selinux;
 mod sizes;
 mod tracing;
 mod users;

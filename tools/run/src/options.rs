@@ -163,7 +163,9 @@ pub(crate) struct Options {
     pub(crate) privileged: bool,
 
     /// seccomp=FILE, seccomp=preset:NAME, seccomp=unconfined, no-new-privileges[=true|false], apparmor=PROFILE,
-    /// apparmor=unconfined [default: plim-default where AppArmor is active], systempaths=unconfined
+    /// apparmor=unconfined [default: plim-default where AppArmor is active], label=disable, label=user:USER, label=role:ROLE,
+    /// label=type:TYPE, label=filetype:TYPE, label=level:LEVEL [default: container_t and container_file_t with two categories
+    /// of the container's own, where the SELinux policy has them], systempaths=unconfined
     #[arg(long, value_name = "OPTION", help_heading = PRIVILEGES)]
     pub(crate) security_opt: Vec<String>,
 

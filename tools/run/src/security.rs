@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use plim_model::{Capability, CapabilitySet};
 
 use crate::sizes;
-use crate::{apparmor, defaults};
+use crate::{apparmor, defaults, selinux};
 use plim_tools_common::nearest::hint;
 
 /// What `--security-opt seccomp=` chose.
@@ -32,6 +32,8 @@ pub(crate) struct SecurityOptions {
     pub(crate) no_new_privileges: bool,
     /// `apparmor=PROFILE` or `apparmor=unconfined`.
     pub(crate) apparmor: apparmor::Choice,
+    /// `label=…`
+    pub(crate) label: selinux::Choice,
     /// `systempaths=unconfined`: mask nothing in /proc and /sys.
     pub(crate) unmask: bool,
 }
@@ -60,7 +62,7 @@ fn option(text: &str, out: &mut SecurityOptions) -> Result<()> {
         if KEYS.contains(&text) {
             bail!("{text} needs a value, as {text}=…");
         }
-        bail!("unknown option{}; the options are {}", hint(text, KEYS), KEYS[..4].join(", "));
+        bail!("unknown option{}; the options are {}", hint(text, KEYS), KEYS.join(", "));
     };
     if value.is_empty() {
         bail!("{key} needs a value");
@@ -85,10 +87,8 @@ fn option(text: &str, out: &mut SecurityOptions) -> Result<()> {
         }
         "systempaths" if value == "unconfined" => out.unmask = true,
         "systempaths" => bail!("found {value:?}, expected unconfined"),
-        // Nothing to switch off: no label is ever set.
-        "label" if value == "disable" => {}
-        "label" => bail!("SELinux labels are not supported"),
-        _ => bail!("unknown option {key:?}{}; the options are {}", hint(key, KEYS), KEYS[..4].join(", ")),
+        "label" => out.label.read(value)?,
+        _ => bail!("unknown option {key:?}{}; the options are {}", hint(key, KEYS), KEYS.join(", ")),
     }
     Ok(())
 }
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(read(&["apparmor=mine"]).apparmor, apparmor::Choice::Profile("mine".into()));
         assert_eq!(read(&["apparmor=mine", "apparmor=unconfined"]).apparmor, apparmor::Choice::Unconfined);
         assert!(read(&["systempaths=unconfined"]).unmask);
-        assert_eq!(read(&["label=disable"]), SecurityOptions::default());
+        assert_ne!(read(&["label=disable"]), SecurityOptions::default());
     }
 
     #[test]
@@ -293,7 +293,8 @@ mod tests {
             ("seccomp", "needs a value"),
             ("seccomp=", "needs a value"),
             ("systempaths=all", "expected unconfined"),
-            ("label=type:x", "SELinux"),
+            ("label=typ:x", "did you mean \"type\""),
+            ("label=type:", "label=type:NAME"),
         ] {
             let error = format!("{:#}", options(&strings(&[text])).expect_err(text));
             assert!(error.contains(message), "{text}: {error}");

@@ -79,6 +79,8 @@ pub(crate) trait World {
     fn env(&self, name: &str) -> Option<String>;
     /// The first process of a running container of any engine, by name.
     fn container_pid(&self, name: &str) -> Result<i32>;
+    /// What SELinux makes of a context, for a command that is (`nosuid`) on a nosuid mount or has no_new_privs.
+    fn selinux(&self, context: &str, nosuid: bool) -> crate::selinux::Answer;
     /// Every capability that the kernel has.
     fn kernel_capabilities(&self) -> Result<CapabilitySet>;
     /// The caller's own hard limit, by `RLIMIT_…` name.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::process::must;
 use crate::suites::text;
+use crate::suites::trace::modules::Enforced;
 use crate::{Ctx, Need, Suite, Test, Weakening as W, same};
 
 /// docker-default as the dockerd of the machine that packed the guest has it in its binary (policy-tests/kernels/run.sh).
@@ -45,6 +46,13 @@ pub const SUITE: Suite = Suite {
             ],
             red_under: &[W::NoAppArmor],
             run: apparmor_refusals,
+        },
+        Test {
+            name: "selinux",
+            says: "where the SELinux policy has container_t each container has it, with categories of its own; asked labels are had",
+            needs: &[Need::Plim, Need::Root, Need::SelinuxWithoutPolicy, Need::Program("secilc")],
+            red_under: &[W::NoSelinux],
+            run: selinux,
         },
     ],
 };
@@ -221,6 +229,83 @@ fn apparmor_refusals(ctx: &Ctx) -> Result<()> {
             }
         }
         ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+/// What container-selinux's types mean, in the least of CIL: everything of the host is `plim_t`, a container may not read what is
+/// labelled `secret_t`, and its type is entered from the host's. Classes that are not named are allowed.
+const POLICY: &str = "
+(handleunknown allow)
+(policycap nnp_nosuid_transition)
+(class file (read write open getattr map execute))
+(class process (fork transition dyntransition))
+(class process2 (nnp_transition nosuid_transition))
+(classorder (process file process2))
+(user system_u) (role object_r) (role system_r)
+(type plim_t) (type secret_t) (type container_t) (type other_t) (type container_file_t)
+(roletype system_r plim_t) (roletype system_r secret_t) (roletype system_r container_t) (roletype system_r other_t)
+(roletype object_r plim_t) (roletype object_r secret_t) (roletype object_r container_file_t)
+(userrole system_u system_r) (userrole system_u object_r)
+(sensitivity s0) (sensitivityorder (s0))
+(level low (s0)) (level high (s0 (range c0 c1023))) (levelrange all (low high)) (levelrange none (low low))
+(userlevel system_u low) (userrange system_u all)
+(sensitivitycategory s0 (range c0 c1023))
+(context common (system_u system_r plim_t none))
+(context secret (system_u object_r secret_t none))
+(typeattribute any) (typeattributeset any (plim_t secret_t container_t other_t container_file_t))
+(allow plim_t any (file (read write open getattr map execute)))
+(allow container_t any (file (write open getattr map execute)))
+(allow container_t plim_t (file (read)))
+(allow container_t container_t (file (read)))
+(allow container_t container_file_t (file (read)))
+(allow any any (process (fork)))
+(allow plim_t plim_t (process (transition dyntransition)))
+(allow plim_t container_t (process (transition)))
+(allow plim_t container_t (process2 (nnp_transition nosuid_transition)))
+(genfscon proc / common)
+(genfscon proc /version secret)
+";
+
+fn selinux(ctx: &Ctx) -> Result<()> {
+    let named = ["--security-opt", "label=type:container_t"];
+    same("status with a label and no policy", ctx.plim_host(&named, &["true"])?.code, 125)?;
+    let categories: String = (0..1024).map(|n| format!("(category c{n})")).collect();
+    let order: String = (0..1024).map(|n| format!("c{n} ")).collect();
+    let _enforced = Enforced::load(&format!("{categories}(categoryorder ({order})){POLICY}"))?;
+    let words = ["/witness", "try", "read", "/proc/self/attr/current", "--", "open", "/proc/version"];
+    let seen = |options: &[&str]| -> Result<(String, String)> {
+        let verdicts = ctx.plim_host(options, &words)?.verdicts().with_context(|| format!("{options:?}"))?;
+        let [(_, label), (_, version)] = &verdicts[..] else { anyhow::bail!("{verdicts:?}") };
+        Ok((label.trim_end_matches('\0').to_owned(), version.clone()))
+    };
+    let mut levels = Vec::new();
+    for _ in 0..2 {
+        let (label, version) = seen(&[])?;
+        let level =
+            label.strip_prefix("system_u:system_r:container_t:s0:c").with_context(|| label.clone())?;
+        levels.push(level.to_owned());
+        same("what its type may not read", version.as_str(), "EACCES")?;
+    }
+    ensure!(levels[0] != levels[1], "two containers have the categories {}", levels[0]);
+    let report =
+        ctx.plim_host(&["--security-opt", "label=level:s0:c1,c2"], &["/witness", "report"])?.json()?;
+    for point in ["/", "/dev", "/dev/shm"] {
+        let lines = report["mounts"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let line = lines.filter(|line| line.split(' ').nth(4) == Some(point)).next_back().unwrap_or_default();
+        let label = "context=\"system_u:object_r:container_file_t:s0:c1,c2\"";
+        let plain = label.replace('"', "");
+        ensure!(
+            line.contains(label) || line.contains(&plain),
+            "the mount on {point} has not {label}: {line}"
+        );
+    }
+    for options in [&["--security-opt", "label=disable"][..], &["--privileged"], &["--pid", "host"]] {
+        same("label", seen(options)?, ("system_u:system_r:plim_t:s0".to_owned(), "ok".to_owned()))?;
+    }
+    // In the policy and not to be entered; not in it at all.
+    for label in ["label=type:other_t", "label=type:no_such_t"] {
+        same(label, ctx.plim_host(&["--security-opt", label], &["/witness", "exit", "0"])?.code, 125)?;
     }
     Ok(())
 }

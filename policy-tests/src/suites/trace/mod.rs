@@ -5,7 +5,7 @@
 
 mod docker;
 mod light;
-mod modules;
+pub(crate) mod modules;
 mod output;
 mod storm;
 mod tables;

@@ -122,15 +122,16 @@ const INITIAL: [&str; 27] = [
 ];
 
 /// A policy enforced, until dropped: it stays loaded, as every policy does, and refuses nothing more.
-struct Enforced;
+pub(crate) struct Enforced;
 
 impl Enforced {
-    fn load() -> Result<Enforced> {
+    /// `policy` is CIL that lacks the initial contexts: each gets the context `common`.
+    pub(crate) fn load(policy: &str) -> Result<Enforced> {
         let dir = tempfile::Builder::new().prefix("plimtest-trace-").tempdir()?;
         let (source, binary) = (dir.path().join("policy.cil"), dir.path().join("policy"));
         let sids: String =
             INITIAL.iter().map(|sid| format!("(sid {sid}) (sidcontext {sid} common)\n")).collect();
-        std::fs::write(&source, format!("{POLICY}{sids}(sidorder ({}))\n", INITIAL.join(" ")))?;
+        std::fs::write(&source, format!("{policy}{sids}(sidorder ({}))\n", INITIAL.join(" ")))?;
         // Version 31 of the format is what every kernel since 4.13 reads.
         let (binary_name, source_name) = (binary.display().to_string(), source.display().to_string());
         let args = ["-M", "true", "-c", "31", "-o", &binary_name, "-f", "/dev/null", &source_name];
@@ -148,6 +149,6 @@ impl Drop for Enforced {
 }
 
 pub(super) fn selinux(ctx: &Ctx) -> Result<()> {
-    let _enforced = Enforced::load()?;
+    let _enforced = Enforced::load(POLICY)?;
     under_plim(ctx, &tables::SELINUX)
 }

@@ -166,7 +166,9 @@ fn the_default_is_dockers() {
         config.process.capabilities.inheritable.is_empty() && config.process.capabilities.ambient.is_empty()
     );
     assert!(config.seccomp.is_some() && !config.process.no_new_privileges);
-    assert_eq!(config.masked_paths, defaults::MASKED_PATHS);
+    // And the name of the machine, which the host's root has.
+    let masked: Vec<&str> = defaults::MASKED_PATHS.into_iter().chain([defaults::MACHINE_ID]).collect();
+    assert_eq!(config.masked_paths, masked);
     assert_eq!(config.read_only_paths, defaults::READ_ONLY_PATHS);
     assert_eq!(config.resources.device_rules, plim_runtime::cgroup::docker_default_rules());
     assert_eq!(Resources { device_rules: Vec::new(), ..config.resources }, Resources::default());

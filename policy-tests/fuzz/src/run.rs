@@ -166,7 +166,7 @@ fn looped(target: Target, entry: &(impl Fn(&[u8]) + RefUnwindSafe)) {
     };
     let turn = |round: u64| {
         let mut dice = Dice::of(seed, round);
-        if round % GROWTH != 0 {
+        if !round.is_multiple_of(GROWTH) {
             return one(round, &mutate(&seeds, words, &mut dice));
         }
         let repeated = Repeated::of(&seeds, &mut dice);

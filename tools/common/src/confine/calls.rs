@@ -33,6 +33,9 @@ pub(super) fn listed(phase: Phase, pinned: Option<&Pinned>) -> anyhow::Result<Ca
         calls.extend(LOOKING.into_iter().map(unconditional));
         let changes = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC).cast_unsigned();
         calls.insert(libc::SYS_openat, vec![rule(&[bits(2, changes.into(), 0)?])?]);
+        // rustix makes the older call where there is one.
+        #[cfg(target_arch = "x86_64")]
+        calls.insert(libc::SYS_open, vec![rule(&[bits(1, changes.into(), 0)?])?]);
     }
     if phase.observes() {
         calls.extend(OBSERVING.into_iter().map(unconditional));

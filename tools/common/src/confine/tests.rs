@@ -26,7 +26,7 @@ const CHANGES_NOTHING: [(&str, &[&str]); 9] = [
         "getrandom", "clock_gettime", "gettimeofday", "clock_nanosleep", "nanosleep", "uname", "sysinfo", "lsm_list_modules",
     ]),
     ("looks at files", &[
-        "openat", "openat2", "stat", "lstat", "newfstatat", "statx", "statfs", "readlink", "readlinkat", "getxattr", "lgetxattr",
+        "open", "openat", "openat2", "stat", "lstat", "newfstatat", "statx", "statfs", "readlink", "readlinkat", "getxattr", "lgetxattr",
         "faccessat", "faccessat2",
     ]),
     ("by one of some arguments", &["fcntl", "ioctl", "prctl", "bpf", "perf_event_open"]),
@@ -167,6 +167,11 @@ fn files_are_opened_for_reading_alone() {
             [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC, libc::O_TMPFILE | libc::O_RDWR]
         {
             assert_eq!(open(flags), REFUSED, "{phase:?} {flags:#x}");
+            if syscalls::number(arch(), "open").is_some() {
+                let older =
+                    |flags: i32| verdict(&stack, "open", [0, flags.cast_unsigned().into(), 0, 0, 0, 0]);
+                assert_eq!([older(flags), older(libc::O_PATH)], [REFUSED, looks], "{phase:?} {flags:#x}");
+            }
         }
         let way = pinned::pinned().and_then(|pinned| pinned.ways().next()).expect("one");
         assert_eq!(verdict(&stack, "openat2", [3, 1 << 40, way, 24, 0, 0]), looks, "{phase:?}");

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use crate::attached::Tracer;
 use crate::process::{must, until};
 use crate::suites::inspect::held;
+use crate::sys;
 use crate::{Ctx, Need, Suite, Test, Weakening as W, same};
 
 /// The promise.
@@ -50,6 +51,13 @@ pub const SUITE: Suite = Suite {
             needs: &[Need::Plim, Need::Root, Need::Kernel(5, 10)],
             red_under: &[W::Unconfined],
             run: tracer,
+        },
+        Test {
+            name: "confined_with_less",
+            says: "root without CAP_SYS_PTRACE, as in a container, confines itself as well and judges without a capability",
+            needs: &[Need::Plim, Need::Root],
+            red_under: &[W::Unconfined],
+            run: with_less,
         },
         Test {
             name: "confined_results",
@@ -157,9 +165,26 @@ fn before_targets(ctx: &Ctx) -> Result<()> {
 }
 
 fn without_capabilities(ctx: &Ctx) -> Result<()> {
-    // Its result is longer than a pipe holds.
-    let args = ["show", "preset:docker-default", "--format", "json"];
-    let mut child = tool(ctx, "plim-seccomp", &args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    judging(tool(ctx, "plim-seccomp", &SHOW))
+}
+
+fn with_less(ctx: &Ctx) -> Result<()> {
+    const SYS_PTRACE: u8 = 19;
+    let target = format!("pid:{}", std::process::id());
+    let mut observing = tool(ctx, "plim-inspect", &["--format", "json", &target]);
+    sys::without_capabilities(&mut observing, &[SYS_PTRACE]);
+    let status = observing.stdout(Stdio::null()).stderr(Stdio::null()).status()?.code();
+    ensure!(matches!(status, Some(0 | 3)), "plim-inspect ended with {status:?}");
+    let mut command = tool(ctx, "plim-seccomp", &SHOW);
+    sys::without_capabilities(&mut command, &[SYS_PTRACE]);
+    judging(command)
+}
+
+/// Its result is longer than a pipe holds.
+const SHOW: [&str; 4] = ["show", "preset:docker-default", "--format", "json"];
+
+fn judging(mut command: Command) -> Result<()> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let confined = waits_in(&mut child, "1 0x1 ").and_then(|()| confined(child.id(), 0));
     child.kill()?;
     child.wait()?;

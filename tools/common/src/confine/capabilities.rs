@@ -30,7 +30,9 @@ pub(super) fn give_up(phase: Phase) -> anyhow::Result<()> {
     let holds = |capability| caps::has_cap(None, CapSet::Effective, capability);
     match phase {
         // The kernel lets a process without CAP_SYS_PTRACE look at those that have no more than it has itself.
-        Phase::Observe if !holds(Capability::CAP_SYS_PTRACE)? => Ok(()),
+        Phase::Observe if !holds(Capability::CAP_SYS_PTRACE)? => {
+            keep(&caps::read(None, CapSet::Permitted)?.into_iter().collect::<Vec<_>>())
+        }
         Phase::Observe => keep(&LOOKING),
         Phase::Attach => keep(&[&LOOKING[..], &[Capability::CAP_BPF, Capability::CAP_PERFMON]].concat()),
         // Before Linux 5.19 bpf(2) asks for CAP_BPF for every command.
@@ -49,7 +51,8 @@ pub(super) fn prepare_helper() {
 fn keep(wanted: &[Capability]) -> anyhow::Result<()> {
     let permitted = caps::read(None, CapSet::Permitted)?;
     let kept: HashSet<Capability> = permitted.iter().copied().filter(|own| wanted.contains(own)).collect();
-    if permitted.contains(&Capability::CAP_SETPCAP) {
+    // The first phase empties it; later ones may not call prctl(2) for it.
+    if permitted.contains(&Capability::CAP_SETPCAP) && !caps::read(None, CapSet::Bounding)?.is_empty() {
         // Without CAP_SETPCAP it stays, and gives nothing: no program is executed and privileges are not gained.
         caps::clear(None, CapSet::Bounding)?;
     }

@@ -355,15 +355,20 @@ mod tests {
 
     #[test]
     fn fuzz_events() {
-        let target = plim_fuzz::Target::new("events of plim trace")
+        let events = plim_fuzz::Target::new("events of plim trace")
             .seeds([vec![0; SIZE], vec![255; SIZE]])
             .rounds(4_000);
-        plim_fuzz::fuzz(target, |bytes| {
-            let mut record = bytes.to_vec();
-            record.resize(SIZE, 0);
-            drop((Event::parse(bytes), key(bytes), key(&record)));
-            if let Some(event) = Event::parse(&record) {
-                crate::decode::arguments(&event);
+        plim_fuzz::fuzz(events, |bytes| {
+            let mut key = Vec::new();
+            // As it came, and in each size that the programs write.
+            for size in [bytes.len(), SIZE, SIZE + TEXTS * TEXT] {
+                let mut record = bytes.to_vec();
+                record.resize(size, 0);
+                write_key(&record, &mut key);
+                let _ = (target(&record), task(&record));
+                if let Some(event) = Event::parse(&record) {
+                    crate::decode::arguments(&event);
+                }
             }
         });
     }

@@ -46,7 +46,7 @@ pub(crate) fn filter(
                 };
                 anyhow::Error::new(error).context(hint)
             })?;
-            compiled(&text, bounding, facts).with_context(what)
+            compiled(&text, bounding, facts, Contradictions::Refused).with_context(what)
         }
     }
 }
@@ -63,7 +63,9 @@ fn preset(name: &str, bounding: CapabilitySet, facts: &Facts) -> Result<Option<S
     if let Some(filter) = prebuilt(name, bounding, facts)? {
         return Ok(Some(filter));
     }
-    compiled(text.as_bytes(), bounding, facts).with_context(|| format!("preset:{name}"))
+    // An engine's own profile is taken as that engine installs it: Podman's contradicts itself.
+    compiled(text.as_bytes(), bounding, facts, Contradictions::EarlierRuleDecides)
+        .with_context(|| format!("preset:{name}"))
 }
 
 /// Facts of the filter that the build script compiled, beside [`defaults::SECCOMP_PRESET`],
@@ -92,12 +94,27 @@ fn prebuilt(name: &str, bounding: CapabilitySet, facts: &Facts) -> Result<Option
     Ok(Some(Seccomp { program, flags: PREBUILT.flags, oci: OciProfile::Later(&OCI) }))
 }
 
-fn compiled(text: &[u8], bounding: CapabilitySet, facts: &Facts) -> Result<Option<Seccomp>> {
+/// What becomes of two rules that give one call different actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contradictions {
+    /// One of the two was asked for and would not hold, although Docker runs it.
+    Refused,
+    /// As libseccomp decides.
+    EarlierRuleDecides,
+}
+
+fn compiled(
+    text: &[u8],
+    bounding: CapabilitySet,
+    facts: &Facts,
+    contradictions: Contradictions,
+) -> Result<Option<Seccomp>> {
     let written = dialect::parse(text)?;
     let facts = resolve::Facts::new(facts.arch, bounding, facts.kernel);
     let Some(resolved) = resolve::resolve(&written, &facts)? else { return Ok(None) };
-    // Docker runs it; but one of the two was asked for and would not hold.
-    if let Some(finding) = lint::contradictions(&written, &facts, &resolved).first() {
+    if contradictions == Contradictions::Refused
+        && let Some(finding) = lint::contradictions(&written, &facts, &resolved).first()
+    {
         bail!(
             "{}: {}, expected one action for it",
             finding.pointer.as_deref().unwrap_or("/syscalls"),
@@ -137,7 +154,8 @@ mod tests {
         let text = presets::get(defaults::SECCOMP_PRESET).unwrap();
         for kernel in [(4, 8), (5, 10), (6, 18), (99, 0)] {
             let facts = facts(KernelVersion { major: kernel.0, minor: kernel.1 });
-            let fresh = compiled(text.as_bytes(), defaults::capabilities(), &facts).unwrap();
+            let fresh =
+                compiled(text.as_bytes(), defaults::capabilities(), &facts, Contradictions::Refused).unwrap();
             let ours = prebuilt(defaults::SECCOMP_PRESET, defaults::capabilities(), &facts).unwrap();
             assert!(ours.is_some() && ours == fresh, "Linux {kernel:?}");
         }
@@ -172,7 +190,9 @@ mod tests {
             r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/seccomp.sock",
                 "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}"#,
         ] {
-            let refused = compiled(text.as_bytes(), CapabilitySet::EMPTY, &facts).unwrap_err().to_string();
+            let refused = compiled(text.as_bytes(), CapabilitySet::EMPTY, &facts, Contradictions::Refused)
+                .unwrap_err()
+                .to_string();
             assert!(
                 refused.contains("SCMP_ACT_NOTIFY") && refused.contains("supervisor"),
                 "{text}: {refused}"

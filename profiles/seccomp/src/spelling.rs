@@ -7,7 +7,7 @@
 const LONGEST: usize = 64;
 
 /// The candidate that `word` was probably meant to be: at most a third of its letters away, transposed neighbours counting as one, case
-/// aside; the first of several as near.
+/// aside. Of several as near one with the same letters (`QE` is `EQ` rather than `NE`), else the first.
 ///
 /// ```
 /// use plim_seccomp::spelling::nearest;
@@ -27,8 +27,15 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
         .map(|candidate| (strsim::osa_distance(&word, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
+        .min_by_key(|(distance, candidate)| (*distance, letters(candidate) != letters(&word)))
         .map(|(_, candidate)| candidate)
+}
+
+/// The letters of a word, case and order aside.
+fn letters(word: &str) -> Vec<char> {
+    let mut letters: Vec<char> = word.to_lowercase().chars().collect();
+    letters.sort_unstable();
+    letters
 }
 
 /// `, did you mean …?`, or nothing.

@@ -76,7 +76,7 @@ fn bad_input_is_one_sentence_and_status_2() {
         (&["profile.json"], "expected a Kubernetes object"),
         (
             &["--cmdline", "docker run --privileg x"],
-            "unknown option --privileg, did you mean \"privileged\"?",
+            "unknown option --privileg, did you mean \"--privileged\"?",
         ),
         (&["missing.yaml"], "missing.yaml: No such file"),
         (&["preset:docker-default"], "is a seccomp profile"),
@@ -353,8 +353,9 @@ fn nothing_is_parsed_before_the_process_is_confined() {
     let judging = ["pods.yaml", "-p", "pack:pss-restricted", "--format", "json", "-q"];
     let check = (env!("CARGO_BIN_EXE_plim-check"), &judging[..], "\"targets\": 400");
     let policy = (env!("CARGO_BIN_EXE_plim-policy"), &["test", "tests.yaml"][..], "0 tests hold, 400 do not");
+    // Two filters while it looks, two more before it judges.
     for (program, arguments, last) in [check, policy] {
-        for (flag, expected) in [(None, (here.0 + 2, 1)), (Some("--no-self-confine"), here)] {
+        for (flag, expected) in [(None, (here.0 + 4, 1)), (Some("--no-self-confine"), here)] {
             let mut child = Command::new(program)
                 .args(arguments)
                 .args(flag)

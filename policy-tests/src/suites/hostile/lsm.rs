@@ -291,8 +291,8 @@ fn selinux(ctx: &Ctx) -> Result<()> {
     let report =
         ctx.plim_host(&["--security-opt", "label=level:s0:c1,c2"], &["/witness", "report"])?.json()?;
     for point in ["/", "/dev", "/dev/shm"] {
-        let lines = report["mounts"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let line = lines.filter(|line| line.split(' ').nth(4) == Some(point)).next_back().unwrap_or_default();
+        let mut lines = report["mounts"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let line = lines.rfind(|line| line.split(' ').nth(4) == Some(point)).unwrap_or_default();
         let label = "context=\"system_u:object_r:container_file_t:s0:c1,c2\"";
         let plain = label.replace('"', "");
         ensure!(

@@ -105,10 +105,20 @@ fn statement(command: &Command, depth: usize, into: &mut Vec<Statement>) -> Resu
     }
     let leave = |why: &str, into: &mut Vec<Statement>| into.push(not_judged(command, why));
     let mut program = loop {
-        let [first, rest @ ..] = words else { return Ok(()) };
+        let [first, rest @ ..] = words else {
+            // `sudo -s <<X`
+            if command.fed && !command.words.is_empty() {
+                leave("the commands that it runs are not in the text", into);
+            }
+            return Ok(());
+        };
         words = rest;
         if is_assignment(first) {
             continue;
+        }
+        // Arithmetic; what it substitutes has been looked at.
+        if first.unknown().is_some_and(|source| source.starts_with("((")) {
+            return Ok(());
         }
         let Some(known) = first.known() else {
             // `$(docker run …)` and `$DOCKER run` alike.
@@ -116,6 +126,9 @@ fn statement(command: &Command, depth: usize, into: &mut Vec<Statement>) -> Resu
             return Ok(());
         };
         if ALONE.contains(&known) {
+            if mentions_engine(command) {
+                leave("it may run a container in its own words", into);
+            }
             return Ok(());
         }
         if !BEFORE.contains(&base(known)) {
@@ -125,6 +138,12 @@ fn statement(command: &Command, depth: usize, into: &mut Vec<Statement>) -> Resu
             && option.prefix().starts_with('-')
         {
             words = rest;
+            if base(known) == "env"
+                && (option.prefix().contains('S') || option.prefix().starts_with("--split"))
+            {
+                leave("env splits a text into the command", into);
+                return Ok(());
+            }
             if option.known().is_some_and(|option| VALUES_BEFORE.contains(&option)) {
                 words = words.get(1..).unwrap_or_default();
             }
@@ -144,7 +163,12 @@ fn statement(command: &Command, depth: usize, into: &mut Vec<Statement>) -> Resu
         ("kubectl" | "oc", Some("run" | "create" | "debug")) => {
             leave("it makes a pod: judge what it prints with --dry-run=client -o yaml", into);
         }
-        ("echo" | "printf" | "grep" | "which" | "type" | "hash", _) => {
+        _ if reads_commands(&program, command) => {
+            leave("the commands that it runs are not in the text", into)
+        }
+        ("echo" | "printf" | "grep" | "which" | "type" | "hash", _)
+            if command.words.iter().all(|word| word.unknown().is_none()) =>
+        {
             into.push(Statement::Other { name: program })
         }
         _ if mentions_engine(command) => {
@@ -168,16 +192,13 @@ fn is_assignment(word: &Word) -> bool {
 
 /// The containers that `$(…)` and back-quotes run.
 fn substitutions(command: &Command, depth: usize, into: &mut Vec<Statement>) -> Result<(), UsageError> {
-    for part in command.words.iter().flat_map(Word::parts) {
+    for part in command.words.iter().chain(&command.targets).flat_map(Word::parts) {
         let Part::Unknown { source, .. } = part else { continue };
         if !pieces(source).any(|piece| Engine::from_program(piece).is_some()) {
             continue;
         }
-        let inside = source
-            .strip_prefix("$(")
-            .or_else(|| source.strip_prefix("<("))
-            .and_then(|text| text.strip_suffix(')'));
-        let inside = inside.or_else(|| source.strip_prefix('`').and_then(|text| text.strip_suffix('`')));
+        let inside = ["$(", "<(", ">("].iter().find_map(|open| source.strip_prefix(open)?.strip_suffix(')'));
+        let inside = inside.or_else(|| source.strip_prefix('`')?.strip_suffix('`'));
         match inside {
             Some(inside) if depth < DEPTH => collect(inside, depth + 1, into)?,
             _ => into.push(not_judged(command, "the commands inside a substitution are not read")),
@@ -192,17 +213,34 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
 
 /// Whether the words hold an engine's command (`ssh host docker run …`, `xargs docker run`, `watch 'docker run …'`).
 fn mentions_engine(command: &Command) -> bool {
-    let texts = command.words.iter().flat_map(Word::parts).filter_map(|part| match part {
+    const VERBS: [&str; 7] = ["run", "create", "start", "compose", "container", "play", "kube"];
+    let mut all = texts(command).flat_map(pieces);
+    all.any(is_engine) && all.any(|piece| VERBS.contains(&piece))
+}
+
+/// The words as far as they are known.
+fn texts(command: &Command) -> impl Iterator<Item = &str> {
+    command.words.iter().flat_map(Word::parts).filter_map(|part| match part {
         Part::Text(text) => Some(text.as_str()),
         Part::Unknown { .. } => None,
-    });
-    let mut all = texts.flat_map(pieces);
-    let alias = command.words.first().is_some_and(|word| word.known() == Some("alias"));
-    all.any(|piece| ["docker", "podman", "nerdctl"].contains(&piece))
-        && (alias
-            || all.any(|piece| {
-                ["run", "create", "start", "compose", "container", "play", "kube"].contains(&piece)
-            }))
+    })
+}
+
+fn is_engine(piece: &str) -> bool {
+    ["docker", "podman", "nerdctl"].contains(&piece)
+}
+
+/// Whether an engine may get its verb, or a shell its commands, from elsewhere: `xargs docker`, `alias d=docker`, `source <(…)`.
+fn reads_commands(program: &str, command: &Command) -> bool {
+    let shell = |piece: &str| ["sh", "bash", "dash", "ash", "zsh", "ksh"].contains(&piece);
+    match program {
+        "xargs" | "parallel" => texts(command).flat_map(pieces).any(|piece| is_engine(piece) || shell(piece)),
+        "alias" => texts(command).flat_map(pieces).any(is_engine),
+        "su" | "ssh" | "newgrp" | "at" | "batch" | "source" | "." => {
+            command.fed || command.words.iter().any(|word| word.unknown().is_some())
+        }
+        _ => false,
+    }
 }
 
 fn not_judged(command: &Command, why: &str) -> Statement {
@@ -320,6 +358,14 @@ fn engine_command(
                 }
                 return Ok(());
             }
+            // `podman unshare podman run …`
+            _ if words
+                .iter()
+                .any(|word| word.known().is_some_and(|word| is_engine(base(word)) || base(word) == "sh")) =>
+            {
+                leave("it may run a container in its own words", into);
+                return Ok(());
+            }
             _ => {
                 into.push(Statement::Other { name: format!("{program} {verb}") });
                 return Ok(());
@@ -357,7 +403,10 @@ fn run(engine: Engine, line: usize, mut words: &[Word]) -> Result<Invocation, Us
                 break None;
             };
             let option = format!("--{name}");
-            let Some((name, takes)) = engine.option(name) else {
+            // Podman and nerdctl take their global options behind the verb, too; none of them is about the container.
+            let persistent =
+                matches!(engine, Engine::Podman | Engine::Nerdctl).then(|| engine.global(name)).flatten();
+            let Some((name, takes)) = engine.option(name).or(persistent.map(|takes| ("", takes))) else {
                 return Err(UsageError::new(word.line, What::UnknownOption { option, engine }));
             };
             rootfs |= name == "rootfs";

@@ -20,20 +20,30 @@ const SHELLS: [&str; 16] = [
     "zsh",
 ];
 
-/// The commands of a Markdown text, with every other line empty, so that lines keep their numbers; a text without code blocks
-/// is a script as it is. In a block with prompts (`$ `, `# `, `> `) other lines are output.
+/// The commands of a document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    /// The commands, with every other line empty, so that lines keep their numbers.
+    pub text: String,
+    /// Other lines that speak of running a container, by number from 1: prose, output, or a block of another language.
+    pub left: Vec<(usize, String)>,
+}
+
+/// The commands of a Markdown text; a text without code blocks is a script as it is. In a block with prompts (`$ `, `# `)
+/// other lines are output.
 ///
 /// ```
-/// let script = plim_docker::markdown::script("Run it:\n```console\n$ docker run \\\n    nginx\nStarted.\n```\n");
-/// assert_eq!(script, "\n\ndocker run \\\n    nginx\n\n\n");
+/// let script = plim_docker::markdown::script("Run it:\n```console\n$ docker run \\\n    nginx\nStarted.\n```\nOr `docker run x`.\n");
+/// assert_eq!(script.text, "\n\ndocker run \\\n    nginx\n\n\n\n");
+/// assert_eq!(script.left, [(7, "Or `docker run x`.".to_owned())]);
 /// ```
-pub fn script(text: &str) -> String {
+pub fn script(text: &str) -> Script {
     let fence = |line: &str| {
         let line = line.trim_start();
         ["```", "~~~"].into_iter().find(|fence| line.starts_with(fence))
     };
     if !text.lines().any(|line| fence(line).is_some()) {
-        return text.to_owned();
+        return Script { text: text.to_owned(), left: Vec::new() };
     }
     let mut script = String::with_capacity(text.len());
     let mut block: Option<(&str, bool, Vec<&str>)> = None;
@@ -59,7 +69,20 @@ pub fn script(text: &str) -> String {
     if let Some((_, shell, lines)) = block {
         commands(&lines, shell, &mut script);
     }
-    script
+    let left = text
+        .lines()
+        .zip(script.lines())
+        .enumerate()
+        .filter(|(_, (line, kept))| kept.is_empty() && runs(line));
+    let left = left.map(|(index, (line, _))| (index + 1, line.trim().to_owned())).collect();
+    Script { text: script, left }
+}
+
+/// Whether a line speaks of running a container.
+fn runs(line: &str) -> bool {
+    let mut words = line.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.any(|word| ["docker", "podman", "nerdctl"].contains(&word))
+        && words.any(|word| ["run", "create"].contains(&word))
 }
 
 fn prompt(line: &str) -> Option<&str> {
@@ -95,7 +118,7 @@ mod tests {
     #[test]
     fn blocks_of_other_languages_hold_no_commands() {
         let text = "```yaml\ndocker run x\n```\n```sh\ndocker run y\n```\n~~~\n$ docker run z\noutput\n~~~\n";
-        let script = script(text);
+        let script = script(text).text;
         assert_eq!(script.lines().count(), text.lines().count());
         assert_eq!(
             script.split_whitespace().collect::<Vec<_>>(),
@@ -105,6 +128,21 @@ mod tests {
 
     #[test]
     fn a_script_is_itself() {
-        assert_eq!(script("#!/bin/sh\ndocker run x\n"), "#!/bin/sh\ndocker run x\n");
+        assert_eq!(script("#!/bin/sh\ndocker run x\n").text, "#!/bin/sh\ndocker run x\n");
+    }
+
+    #[test]
+    fn nothing_that_speaks_of_a_container_is_left_out_silently() {
+        let fenced = "```sh\ndocker run ok\n```\n";
+        for other in [
+            "    docker run --privileged x",
+            "`docker run --privileged x`",
+            "> ```sh\n> docker run --privileged x\n> ```",
+            "<pre>podman run --privileged x</pre>",
+            "```ruby\ndocker run --privileged x\n```",
+            "```console\n$ docker run ok\nme@host:~$ docker run --privileged x\n```",
+        ] {
+            assert_eq!(script(&format!("{fenced}{other}\n")).left.len(), 1, "{other}");
+        }
     }
 }

@@ -100,7 +100,10 @@ pub fn is_root(user: &str) -> Option<bool> {
 pub fn security_option(text: &str) -> Option<(&str, Option<&str>)> {
     match text.split_once('=').or_else(|| text.split_once(':')) {
         Some((key, value)) => Some((key, Some(value))),
-        None if text == "no-new-privileges" => Some((text, None)),
+        // The second is nerdctl's.
+        None if ["no-new-privileges", "privileged-without-host-devices"].contains(&text) => {
+            Some((text, None))
+        }
         None => None,
     }
 }

@@ -80,6 +80,9 @@ fn the_default_policy() {
         ("docker run -v \"$SOCK:/s\" nginx", "unknown"),
         ("docker run --mount type=bind,src=$SOCK,dst=/s nginx", "unknown"),
         ("docker run --volumes-from=$OTHER nginx", "unknown"),
+        ("docker run --volumes-from data nginx", "unknown"),
+        ("nerdctl run --security-opt privileged-without-host-devices nginx", "pass"),
+        ("docker run --security-opt privileged-without-host-devices nginx", "error"),
         // Nothing that this policy asks about.
         ("docker run -v \"$PWD:/src\" -w /src nginx", "pass"),
         ("docker run -v $(pwd):/src nginx", "pass"),

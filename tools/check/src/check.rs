@@ -225,7 +225,8 @@ fn judged(set: &PolicySet, gathered: &mut Gathered, options: &Options<'_>, more:
 fn status(findings: &Findings, threshold: Severity, incomplete: bool) -> u8 {
     if findings.fails_at(threshold) {
         exit::DIFFERENT
-    } else if incomplete || findings.unobserved_at(threshold) {
+    } else if incomplete || findings.findings.is_empty() || findings.unobserved_at(threshold) {
+        // Where nothing was judged nothing passed.
         exit::UNOBSERVABLE
     } else {
         exit::CLEAN

@@ -140,8 +140,15 @@ pub fn collect(targets: &[String], all: bool, command_lines: &CommandLines) -> a
         let Some(fetched) = fetch(&target)? else { continue };
         let text = String::from_utf8(fetched.into_bytes())
             .with_context(|| format!("{name}: not a text of command lines"))?;
-        let text = plim_docker::markdown::script(&text);
-        collected.items.push(Item::CommandLine { file: Some(name.to_owned()), text });
+        let script = plim_docker::markdown::script(&text);
+        for (line, text) in &script.left {
+            let text: String = text.chars().take(80).collect();
+            collected.notes.push(format!(
+                "{name}: line {line}: `{text}` is not judged: it is not in a block of shell commands"
+            ));
+            collected.incomplete = true;
+        }
+        collected.items.push(Item::CommandLine { file: Some(name.to_owned()), text: script.text });
     }
     Ok(collected)
 }

@@ -30,15 +30,25 @@ struct Lexer<'t> {
     line: usize,
     word: Option<Word>,
     words: Vec<Word>,
+    targets: Vec<Word>,
     commands: Vec<Command>,
     /// The next word is the target of a redirection.
     redirected: bool,
     /// The command has a here-document, or follows a pipe.
     fed: bool,
-    /// Delimiters of here-documents whose text begins after this line; whether leading tabs are removed.
-    documents: Vec<(String, bool)>,
+    /// Here-documents whose text begins after this line.
+    documents: Vec<Document>,
+    /// The word has a quoted letter.
+    quoted: bool,
     /// The next word is the delimiter of a here-document.
     delimiter: Option<bool>,
+}
+
+struct Document {
+    delimiter: String,
+    /// Leading tabs are removed.
+    tabs: bool,
+    quoted: bool,
 }
 
 impl Lexer<'_> {
@@ -59,6 +69,9 @@ impl Lexer<'_> {
 
     fn word(&mut self) -> &mut Word {
         let line = self.line;
+        if self.word.is_none() {
+            self.quoted = false;
+        }
         self.word.get_or_insert_with(|| Word { line, ..Word::default() })
     }
 
@@ -78,6 +91,8 @@ impl Lexer<'_> {
                 }
                 '\\' => {
                     self.next();
+                    self.word();
+                    self.quoted = true;
                     match self.next() {
                         Some(escaped) => self.word().push(escaped),
                         None => self.word().push('\\'),
@@ -90,6 +105,7 @@ impl Lexer<'_> {
                 '*' | '?' | '[' => self.unknown_letter(),
                 '{' => self.brace(),
                 '~' if self.word.is_none() => self.tilde(),
+                '(' if self.ahead(1) == Some('(') && self.word.is_none() => self.arithmetic()?,
                 ';' | '&' | '|' | '(' | ')' => self.operator(),
                 '<' | '>' => self.redirection()?,
                 _ => {
@@ -99,6 +115,16 @@ impl Lexer<'_> {
             }
         }
         self.end_command(false);
+        Ok(())
+    }
+
+    /// `((…))`, where `<<` shifts; if it is a subshell in a subshell, its commands are not read.
+    fn arithmetic(&mut self) -> Result<(), ShellError> {
+        let start = self.at;
+        self.next();
+        self.balanced('(', ')', 0)?;
+        let source = self.letters[start..self.at].iter().collect();
+        self.word().push_unknown(source, Expansion::Words);
         Ok(())
     }
 
@@ -126,9 +152,12 @@ impl Lexer<'_> {
     fn end_word(&mut self) {
         let Some(word) = self.word.take() else { return };
         if let Some(tabs) = self.delimiter.take() {
-            self.documents.push((word.source(), tabs));
+            // A delimiter with a quote in it keeps the shell from substituting.
+            let quoted = self.quoted;
+            self.documents.push(Document { delimiter: word.source(), tabs, quoted });
         } else if self.redirected {
             self.redirected = false;
+            self.targets.push(word);
         } else {
             self.words.push(word);
         }
@@ -138,8 +167,9 @@ impl Lexer<'_> {
         self.end_word();
         self.redirected = false;
         let fed = std::mem::replace(&mut self.fed, feeds_next);
-        if !self.words.is_empty() {
-            self.commands.push(Command { words: std::mem::take(&mut self.words), fed });
+        if !self.words.is_empty() || !self.targets.is_empty() {
+            let (words, targets) = (std::mem::take(&mut self.words), std::mem::take(&mut self.targets));
+            self.commands.push(Command { words, targets, fed });
         }
     }
 
@@ -194,14 +224,25 @@ impl Lexer<'_> {
     }
 
     fn skip_documents(&mut self) {
-        for (delimiter, tabs) in std::mem::take(&mut self.documents) {
+        for document in std::mem::take(&mut self.documents) {
+            let (begin, line) = (self.at, self.line);
+            let mut end = self.at;
             while self.peek().is_some() {
                 let start = self.at;
                 self.skip_line();
-                let line: String = self.letters[start..self.at].iter().collect();
+                let text: String = self.letters[start..self.at].iter().collect();
+                end = self.at;
                 self.next();
-                if (if tabs { line.trim_start_matches('\t') } else { &line }) == delimiter {
+                if (if document.tabs { text.trim_start_matches('\t') } else { &text }) == document.delimiter {
                     break;
+                }
+            }
+            let body: String = self.letters[begin..end].iter().collect();
+            if !document.quoted && body.contains(['$', '`']) {
+                let mut word = Word { line, ..Word::default() };
+                word.push_unknown(body, Expansion::Text);
+                if let Some(command) = self.commands.last_mut() {
+                    command.targets.push(word);
                 }
             }
         }
@@ -219,12 +260,14 @@ impl Lexer<'_> {
 
     /// `{a,b}` and `{1..3}` become several words; any other brace is a letter.
     fn brace(&mut self) {
-        let inside = self.letters[self.at..].iter().take_while(|letter| !letter.is_whitespace());
-        let inside: String = inside.collect();
-        let expands = inside.find('}').is_some_and(|end| {
-            let inside = &inside[..end];
-            inside.contains(',') || inside.contains("..")
-        });
+        // What is longer is taken for one that expands.
+        const LONGEST: usize = 256;
+        let inside = self.letters[self.at..].iter().take(LONGEST);
+        let inside: String = inside.take_while(|letter| !letter.is_whitespace()).collect();
+        let expands = match inside.find('}') {
+            Some(end) => inside[..end].contains(',') || inside[..end].contains(".."),
+            None => inside.chars().count() == LONGEST,
+        };
         if expands {
             self.unknown_letter();
         } else {
@@ -251,6 +294,7 @@ impl Lexer<'_> {
     fn single_quoted(&mut self) -> Result<(), ShellError> {
         let line = self.line;
         self.word();
+        self.quoted = true;
         self.next();
         loop {
             match self.next() {
@@ -264,6 +308,7 @@ impl Lexer<'_> {
     fn double_quoted(&mut self) -> Result<(), ShellError> {
         let line = self.line;
         self.word();
+        self.quoted = true;
         self.next();
         loop {
             match self.peek() {

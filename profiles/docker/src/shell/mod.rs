@@ -16,6 +16,8 @@ pub use word::{Expansion, Part, Word};
 pub struct Command {
     /// The words, with assignments and reserved words among them. At least one.
     pub words: Vec<Word>,
+    /// What it is redirected to or from, and the here-documents in which the shell substitutes.
+    pub targets: Vec<Word>,
     /// Its standard input is redirected: a pipe, a file or a here-document.
     pub fed: bool,
 }

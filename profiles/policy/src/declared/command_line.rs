@@ -257,7 +257,14 @@ impl Reader {
             "group-add" => options.groups.push(text()),
             "device-cgroup-rule" => options.devices.push(text()),
             "gpus" => options.devices.push(format!("gpus {value}")),
-            "volumes-from" => options.mounts.push(engine::volumes_from(value)),
+            "volumes-from" => {
+                options.mounts.push(engine::volumes_from(value));
+                leave(
+                    options,
+                    &["mounts"],
+                    &format!("--volumes-from {value} mounts whatever that container has"),
+                );
+            }
             "device" => options.devices.push(engine::device(value)),
             "sysctl" => {
                 let (key, value) = value.split_once('=').ok_or_else(|| bad("NAME=VALUE"))?;

@@ -71,7 +71,14 @@ pub const SUITE: Suite = Suite {
 /// The longest that a tool may take here: a bound that holds is far below, one that does not is beyond every limit.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a container needs to mount.
-const MOUNTER: [&str; 4] = ["--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined"];
+const MOUNTER: [&str; 6] = [
+    "--cap-add",
+    "SYS_ADMIN",
+    "--security-opt",
+    "seccomp=unconfined",
+    "--security-opt",
+    "apparmor=unconfined",
+];
 
 /// A tool to its end, with so many descriptors. One that does not end is left behind when `hostile` has been killed, which lets
 /// its files answer.

@@ -356,8 +356,11 @@ fn trace(ctx: &Ctx, group: &Group, words: &[&str]) -> Result<(Outcome, Vec<Value
     let profile = profile(group, dir.path())?;
     traced(|options| {
         let own = profile.iter().flat_map(|profile| ["--security-opt", profile]);
-        let options: Vec<&str> =
-            options.iter().copied().chain(group.options.iter().copied()).chain(own).collect();
+        // The default AppArmor profile, where there is one, refuses some of it first: EACCES for a mount.
+        let named = group.options.iter().any(|option| option.starts_with("apparmor="));
+        let unconfined = if named { &[][..] } else { &["--security-opt", "apparmor=unconfined"] };
+        let given = options.iter().chain(unconfined).chain(group.options).copied();
+        let options: Vec<&str> = given.chain(own).collect();
         ctx.plim(&options, words)
     })
 }

@@ -184,19 +184,30 @@ pub(super) fn detaches(ctx: &Ctx) -> Result<()> {
         gone(&programs, &format!("signal {signal}"))?;
     }
     let (reader, writer) = std::io::pipe()?;
-    let mut tracer = Tracer::start_to(ctx, &args, writer.into())?;
-    let programs = programs_of(tracer.child.id())?;
-    drop(reader);
+    let (mut tracer, programs) = with_programs(|| Tracer::start_to(ctx, &args, writer.try_clone()?.into()))?;
+    drop((reader, writer));
     let outcome = tracer.wait()?;
     ensure!(outcome.code != 0 && outcome.stderr.lines().count() == 1, "a closed pipe: {outcome:?}");
     gone(&programs, "a closed pipe")?;
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
-    let mut tracer = Tracer::start_to(ctx, &args, full.into())?;
-    let programs = programs_of(tracer.child.id())?;
+    let (mut tracer, programs) = with_programs(|| Tracer::start_to(ctx, &args, full.try_clone()?.into()))?;
     let outcome = tracer.wait()?;
     let said = outcome.stderr.lines().last().unwrap_or_default();
     ensure!(outcome.code != 0 && said.contains("No space left on device"), "a full disk: {outcome:?}");
     gone(&programs, "a full disk")
+}
+
+/// A tracer whose programs were seen: one that cannot write may have ended before they are looked at.
+fn with_programs(start: impl Fn() -> Result<Tracer>) -> Result<(Tracer, Vec<u32>)> {
+    const TRIES: usize = 10;
+    for _ in 0..TRIES {
+        let mut tracer = start()?;
+        match programs_of(tracer.child.id()) {
+            Ok(programs) => return Ok((tracer, programs)),
+            Err(_) => tracer.wait().map(drop)?,
+        }
+    }
+    bail!("no tracer of {TRIES} had programs")
 }
 
 /// The BPF programs that a process holds, by id.

@@ -173,15 +173,14 @@ pub fn beside(
     if let Some(neighbour) = &mut neighbour {
         std::io::Write::write_all(&mut neighbour.to, b"go\n")?;
     }
+    let pid = trace.pid();
+    let memory = std::thread::spawn(move || last_peak_kib(pid));
     let before = cpu_time(trace.pid())?;
     let answer = witness.ask("go")?;
     let cpu = cpu_time(trace.pid())? - before;
     let quiet = neighbour.as_mut().map(Witness::line).transpose()?;
-    let memory =
-        std::fs::read_to_string(format!("/proc/{}/status", trace.pid())).context("the tracer died")?;
-    let kib = memory.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: u64 = kib.context("VmHWM")?.trim().trim_end_matches(" kB").parse()?;
     let (stopped_in, status) = trace.stop()?;
+    let kib = memory.join().ok().flatten().context("the tracer's memory was never seen")?;
     let text = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
     let report: Value = serde_json::from_str(&text).with_context(|| format!("the tracer says {text:?}"))?;
     let groups = report["groups"].as_array().context("groups")?;
@@ -222,6 +221,22 @@ pub fn told(groups: &[Value]) -> u64 {
 }
 
 /// How many refused calls a witness says that it made, and how long that took.
+/// The most memory of a process (`VmHWM` of proc(5), in KiB) as it was last seen before the process ended: a container that ends
+/// ends its tracer, too.
+fn last_peak_kib(pid: i32) -> Option<u64> {
+    let peak = || -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        kib.trim().trim_end_matches(" kB").parse().ok()
+    };
+    let mut last = None;
+    while let Some(kib) = peak() {
+        last = Some(kib);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    last
+}
+
 fn made(answer: &str) -> Result<(u64, Duration)> {
     let counted: Value =
         serde_json::from_str(answer).with_context(|| format!("the witness says {answer:?}"))?;

@@ -67,8 +67,8 @@ pub fn volume(word: &Word, engine: Engine) -> Result<Known, &'static str> {
     let options = match options.as_ref().map(Word::known) {
         None => "",
         Some(Some(known)) => known,
-        // Read-only or not: the less strict.
-        Some(None) => "",
+        // It may be `rshared`.
+        Some(None) => return Ok(None),
     };
     let options: Vec<&str> = options.split(',').filter(|option| !option.is_empty()).collect();
     let podman = engine != Engine::Docker;
@@ -196,9 +196,15 @@ pub fn mount(pieces: &[Word], engine: Engine) -> Result<Known, String> {
                 let said = said.ok_or_else(|| format!("{name}: true or false"))?;
                 mount.read_only = said != (name == "rw");
             }
-            "bind-propagation" => mount.propagation = text,
+            "bind-propagation" => {
+                known &= certain;
+                mount.propagation = text;
+            }
             "volume-opt" => match text.split_once('=') {
-                Some(("o", options)) => option = options.to_owned(),
+                Some(("o", options)) => {
+                    known &= certain;
+                    option = options.to_owned();
+                }
                 Some(("device", path)) => {
                     known &= certain;
                     device = Some(path.to_owned());
